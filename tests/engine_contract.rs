@@ -258,10 +258,10 @@ mod redis {
             // given up.
             let (server, prefix) = (Arc::clone(&self.server), format!("{}:{{0}}:", self.namespace()));
             EngineFuture::later(async move {
-                let count = |command, of| server.ask(&[command, &format!("{prefix}{of}")]).trim().to_owned();
+                let count = |command, of| server.command(&[command, &format!("{prefix}{of}")]).trim().to_owned();
                 let start = Instant::now();
                 while (count("zcard", "leases"), count("scard", "dying")) != ("1".to_owned(), "0".to_owned()) {
-                    assert!(start.elapsed() < Duration::from_secs(60), "nobody gives it up");
+                    assert!(start.elapsed() < Duration::from_secs(60), "the lease does not expire");
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
                 true

@@ -99,7 +99,7 @@ fn opened_for(server: &everything::Server, host: &str, headers: &str) -> u16 {
 fn everything_believes_its_trusted_proxies() {
     let forwarded = "X-Forwarded-Host: localhost\r\n";
     let server = everything::Server::start(&[]);
-    assert_eq!(opened_for(&server, "proxied.example", forwarded), 403, "nobody is trusted");
+    assert_eq!(opened_for(&server, "proxied.example", forwarded), 403, "no proxy is trusted");
     let server = everything::Server::start(&["--trusted-proxy", "127.0.0.1", "--max-sessions-per-peer", "1"]);
     assert_eq!(opened_for(&server, "proxied.example", forwarded), 200);
     assert_eq!(opened_for(&server, "proxied.example", ""), 403);

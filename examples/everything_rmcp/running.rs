@@ -52,7 +52,7 @@ impl Everything {
         "Progress was reported three times.".to_owned()
     }
 
-    /// Reports its progress as often and as fast as it is told.
+    /// Reports its progress as often and as fast as the arguments say.
     #[tool]
     async fn progress(
         &self,

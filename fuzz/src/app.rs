@@ -70,7 +70,7 @@ impl App {
                 cx.progress(1, None).await;
                 "done"
             })
-            .tool("steps", "Does as it is told.", move |cx: Context| {
+            .tool("steps", "Follows commands.", move |cx: Context| {
                 let commands = Arc::clone(&commands);
                 async move {
                     let (mut commands, mut count) = (commands.lock().await, 0u32);

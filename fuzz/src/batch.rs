@@ -70,7 +70,7 @@ async fn check(mut elements: Vec<Element<'_>>) {
         let mut answers = reply.messages().await;
         answers.retain(|message| message.get("method").is_none());
         assert_eq!(answers.len(), asked.len() + broken, "{answers:?} for {elements:?}");
-        let mut answered: Vec<String> = answers.iter().filter(|answer| !refuses(answer)).map(id_of).collect();
+        let mut answered: Vec<String> = answers.iter().filter(|answer| !is_rejected(answer)).map(id_of).collect();
         asked.sort();
         answered.sort();
         assert_eq!(answered, asked, "{answers:?} for {elements:?}");
@@ -79,7 +79,7 @@ async fn check(mut elements: Vec<Element<'_>>) {
 }
 
 /// Returns `true` for the error of an invalid element.
-fn refuses(answer: &Value) -> bool {
+fn is_rejected(answer: &Value) -> bool {
     answer["error"]["code"] == -32600
 }
 

@@ -140,7 +140,7 @@ impl Client {
         self.come_back(at).await;
         if let Some(body) = before.filter(|_| replaced) {
             let end = tokio::time::timeout(Duration::from_secs(5), body.collect()).await;
-            end.expect("the connection before is let go").expect("it ends whole");
+            end.expect("the previous connection is detached").expect("it ends whole");
         }
     }
 
@@ -156,14 +156,14 @@ impl Client {
                     self.buffer.push_str(std::str::from_utf8(&data).expect("text"));
                     while let Some(end) = self.buffer.find("\n\n") {
                         let event: String = self.buffer.drain(..end + 2).collect();
-                        self.hear(&event);
+                        self.read_event(&event);
                     }
                 }
             }
         }
     }
 
-    fn hear(&mut self, event: &str) {
+    fn read_event(&mut self, event: &str) {
         let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
         let (id, data) = (field("id: "), field("data: "));
         if let Some(data) = data.filter(|data| !data.is_empty()) {

@@ -157,7 +157,7 @@ async fn subscriptions_of_a_session_are_bounded() {
     assert_eq!(wish(uri(32, 6_000), "resources/subscribe").await, Value::Null);
     assert_eq!(wish(uri(0, 8_000), "resources/subscribe").await, Value::Null, "it has it already");
     assert_eq!(wish(uri(0, 8_000), "resources/unsubscribe").await, Value::Null);
-    assert_eq!(wish(uri(33, 8_000), "resources/subscribe").await, Value::Null, "there is room again");
+    assert_eq!(wish(uri(33, 8_000), "resources/subscribe").await, Value::Null, "capacity is available again");
     let small = app.open().await;
     for number in 0..1_001 {
         let message = json!({"jsonrpc": "2.0", "id": 1, "method": "resources/subscribe",

@@ -32,7 +32,7 @@ async fn answer(app: &App, request: Request<Body>) -> (u16, Value) {
     (reply.status.as_u16(), reply.message().await)
 }
 
-fn refusal(code: i64, text: &str) -> Value {
+fn error(code: i64, text: &str) -> Value {
     json!({"code": code, "message": text})
 }
 
@@ -61,7 +61,7 @@ fn of(client: Option<&Client>, message: Value) -> Request<Body> {
 /// Acceptance 199.
 #[tokio::test(start_paused = true)]
 async fn ids_are_echoed_up_to_their_bound() {
-    let too_long = refusal(-32600, "Invalid request: `id` has more than 1,024 bytes");
+    let too_long = error(-32600, "Invalid request: `id` has more than 1,024 bytes");
     for (kind, app) in services() {
         let client = client(kind, &app).await;
         for (length, served) in [(Limits::MAX_REQUEST_ID_BYTES, true), (Limits::MAX_REQUEST_ID_BYTES + 1, false)] {
@@ -142,7 +142,7 @@ async fn progress_tokens_are_bounded_strings_or_integers() {
                 match rejected {
                     None => assert_eq!((status, answer.get("error")), (200, None), "{kind} {token}"),
                     Some(text) => {
-                        assert_eq!((status, &answer["error"]), (400, &refusal(-32602, text)), "{kind} {token}");
+                        assert_eq!((status, &answer["error"]), (400, &error(-32602, text)), "{kind} {token}");
                         assert_eq!(answer["id"], 1);
                     }
                 }
@@ -212,7 +212,7 @@ async fn client_info_is_bounded_in_initialize() {
                     assert_eq!(opened, usize::from(kind != "stateless"), "{kind} {member}");
                 }
                 Some(text) => {
-                    let expected = refusal(-32602, &format!("Invalid params: {text}"));
+                    let expected = error(-32602, &format!("Invalid params: {text}"));
                     assert_eq!((status, &answer["error"], opened), (400, &expected, 0), "{kind} {member}");
                 }
             }
@@ -238,7 +238,7 @@ async fn client_info_is_bounded_in_modern_requests() {
             match rejected {
                 None => assert_eq!((status, answer.get("error")), (200, None), "{kind} {member}"),
                 Some(text) => {
-                    let expected = refusal(-32602, &format!("Invalid params: `io.modelcontextprotocol/{text}"));
+                    let expected = error(-32602, &format!("Invalid params: `io.modelcontextprotocol/{text}"));
                     assert_eq!((status, &answer["error"]), (400, &expected), "{kind} {member}");
                 }
             }
@@ -248,7 +248,7 @@ async fn client_info_is_bounded_in_modern_requests() {
 
 #[tokio::test(start_paused = true)]
 async fn methods_are_bounded() {
-    let too_long = refusal(-32600, "Invalid request: `method` has more than 1,024 bytes");
+    let too_long = error(-32600, "Invalid request: `method` has more than 1,024 bytes");
     for (kind, app) in services() {
         let client = client(kind, &app).await;
         for (length, rejected) in [(Limits::MAX_METHOD_BYTES, false), (Limits::MAX_METHOD_BYTES + 1, true)] {
@@ -258,15 +258,15 @@ async fn methods_are_bounded() {
                 let (status, answer) = answer(&app, request).await;
                 // rmcp's handler answers any method that it does not know, so only the rejection is
                 // compared.
-                let is_refused = (status, &answer["error"], &answer["id"]) == (400, &too_long, &json!(1));
-                assert_eq!(is_refused, rejected, "{kind}: {answer}");
+                let is_rejected = (status, &answer["error"], &answer["id"]) == (400, &too_long, &json!(1));
+                assert_eq!(is_rejected, rejected, "{kind}: {answer}");
             }
         }
     }
 }
 
 /// Sends the client a request whose parameters have this number of bytes.
-async fn ask_long(cx: mcp_http::Context, Args(Sized { bytes, samples }): Args<Sized>) -> String {
+async fn send_long_request(cx: mcp_http::Context, Args(Sized { bytes, samples }): Args<Sized>) -> String {
     let method = if samples { "sampling/createMessage" } else { "elicitation/create" };
     let params = json!({"message": "x".repeat(bytes - json!({"message": ""}).to_string().len())});
     let params = RawJson::from_value(&params).unwrap();
@@ -285,7 +285,11 @@ struct Sized {
 #[tokio::test(start_paused = true)]
 async fn requests_to_clients_are_bounded() {
     let app = App::serving(
-        |server| server.with_tool(Tool::new("ask_long", "Asks.", ask_long).task_on_demand(TaskSupport::Optional)),
+        |server| {
+            server.with_tool(
+                Tool::new("send_long_request", "Asks.", send_long_request).task_on_demand(TaskSupport::Optional),
+            )
+        },
         |service| service,
     );
     let client = app.open().await;
@@ -293,9 +297,9 @@ async fn requests_to_clients_are_bounded() {
     for (limit, samples) in [(Limits::MAX_CLIENT_REQUEST_BYTES, false), (Limits::MAX_SAMPLING_REQUEST_BYTES, true)] {
         for (bytes, asked) in [(limit, true), (limit + 1, false)] {
             let arguments = json!({"bytes": bytes, "samples": samples});
-            let legacy = client.call(1, "ask_long", arguments.clone()).await.text().await;
+            let legacy = client.call(1, "send_long_request", arguments.clone()).await.text().await;
             let meta = json!({CAPABILITIES_KEY: capabilities});
-            let params = json!({"name": "ask_long", "arguments": arguments, "_meta": meta});
+            let params = json!({"name": "send_long_request", "arguments": arguments, "_meta": meta});
             let modern = app.send(modern("tools/call", params)).await.text().await;
             let rejected = format!("the client was not asked: the request has {bytes} bytes, the limit is {limit}");
             for text in [legacy, modern] {
@@ -345,5 +349,5 @@ async fn log_lines_repeat_little_client_input() {
     assert!(longest < 1_200, "{longest} bytes: {}", text.lines().find(|line| line.len() == longest).unwrap());
     assert!(!text.contains(['\u{1b}', '\u{202e}']), "something that a terminal obeys");
     let rejected = text.lines().filter(|line| line.contains("for another host")).count();
-    assert!(rejected < 500, "{rejected} lines for 3,000 refusals");
+    assert!(rejected < 500, "{rejected} lines for 3,000 rejections");
 }

@@ -20,7 +20,7 @@ const LISTS: [&str; 4] = ["tools/list", "prompts/list", "resources/list", "resou
 
 /// Returns the `ttlMs` and the `cacheScope` of a result.
 async fn hint(app: &App, method: &str, params: Value) -> (u64, String) {
-    let answer = app.ask(method, params).await.json().await;
+    let answer = app.request(method, params).await.json().await;
     assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
     let (ttl, scope) = (answer["result"]["ttlMs"].as_u64(), answer["result"]["cacheScope"].as_str());
     (ttl.unwrap_or_else(|| panic!("{answer}")), scope.unwrap_or_else(|| panic!("{answer}")).to_owned())
@@ -90,12 +90,12 @@ async fn without_a_hint_results_are_not_cached() {
 async fn hints_precede_items_and_discovery_fields() {
     let server: McpServer = McpServer::new("a", "1").tool("t", "T.", async || "t");
     let app = app(server.cache(CacheHint::public(MINUTE)));
-    let answer = app.ask("tools/list", json!({})).await.text().await;
+    let answer = app.request("tools/list", json!({})).await.text().await;
     assert_eq!(
         answer,
         r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"a","version":"1"}},"ttlMs":60000,"cacheScope":"public","tools":[{"name":"t","description":"T.","inputSchema":{"type":"object","additionalProperties":false}}]}}"#
     );
-    let answer = app.ask("server/discover", json!({})).await.text().await;
+    let answer = app.request("server/discover", json!({})).await.text().await;
     assert_eq!(
         answer,
         r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"a","version":"1"}},"ttlMs":60000,"cacheScope":"public","supportedVersions":["2025-03-26","2025-06-18","2025-11-25","2026-07-28"],"capabilities":{"logging":{},"tools":{"listChanged":true}}}}"#
@@ -129,7 +129,7 @@ async fn a_list_hint_overrides_the_general_hint() {
 #[tokio::test(start_paused = true)]
 async fn all_pages_of_a_list_share_a_scope() {
     let app = app(offers().page_size(1).cache_tool_list(CacheHint::public(MINUTE)));
-    let first = app.ask("tools/list", json!({})).await.json().await;
+    let first = app.request("tools/list", json!({})).await.json().await;
     let cursor = first["result"]["nextCursor"].as_str().unwrap();
     assert_eq!(first["result"]["tools"][0]["name"], "one");
     assert_eq!(hint(&app, "tools/list", json!({})).await, public(60_000));
@@ -146,7 +146,7 @@ async fn handler_hints_override_registered_hints() {
     assert_eq!(read(&app, "test://part/1").await, public(60_000));
     assert_eq!(read(&app, "test://part/3").await, public(180_000));
     for (uri, code) in [("test://part/0", -32602), ("test://part/9", -32603)] {
-        let answer = app.ask("resources/read", json!({"uri": uri})).await.json().await;
+        let answer = app.request("resources/read", json!({"uri": uri})).await.json().await;
         assert_eq!(answer["error"]["code"], code, "{answer}");
     }
 }
@@ -215,6 +215,6 @@ async fn hints_of_custom_servers_are_preserved() {
     assert_eq!(hint(&app, "prompts/list", json!({})).await, public(0));
     assert_eq!(hint(&app, "resources/list", json!({})).await, public(7));
     assert_eq!(hint(&app, "server/discover", json!({})).await, public(60_000));
-    let answer = app.ask("resources/read", json!({"uri": "a:b"})).await.text().await;
+    let answer = app.request("resources/read", json!({"uri": "a:b"})).await.text().await;
     assert_eq!(answer, r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"input_required","requestState":"x"}}"#);
 }

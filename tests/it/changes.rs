@@ -37,21 +37,21 @@ async fn subscribe(client: &Client, uri: &str) {
     assert_eq!(client.post(wish).await.message().await["result"], json!({}));
 }
 
-async fn told(stream: &mut Sse) -> String {
+async fn next_change(stream: &mut Sse) -> String {
     let message = stream.message().await.unwrap().json();
     let method = message["method"].as_str().unwrap().trim_start_matches("notifications/").to_owned();
     message["params"]["uri"].as_str().map_or(method.clone(), |uri| format!("{method} {uri}"))
 }
 
 /// Asserts that a stream yields these messages in any order, and nothing else.
-async fn tells(stream: &mut Sse, expected: &[&str]) {
+async fn assert_changes(stream: &mut Sse, expected: &[&str]) {
     let mut said = Vec::new();
     for _ in expected {
-        said.push(told(stream).await);
+        said.push(next_change(stream).await);
     }
     said.sort_unstable();
     assert_eq!(said, expected);
-    assert!(stream.is_silent().await, "told more than that");
+    assert!(stream.is_silent().await, "more was delivered");
 }
 
 /// How the node that holds a stream leaves.
@@ -59,7 +59,7 @@ async fn tells(stream: &mut Sse, expected: &[&str]) {
 enum Goes {
     Drained,
     Gone,
-    Deaf,
+    LosesSignals,
 }
 
 async fn goes(holder: App, how: Goes, engine: &FarEngine) -> Option<App> {
@@ -68,8 +68,8 @@ async fn goes(holder: App, how: Goes, engine: &FarEngine) -> Option<App> {
             holder.handle.drain(Duration::from_secs(1)).await;
         }
         Goes::Gone => {}
-        Goes::Deaf => {
-            engine.lose_bells(true);
+        Goes::LosesSignals => {
+            engine.lose_signals(true);
             return Some(holder);
         }
     }
@@ -80,7 +80,7 @@ async fn goes(holder: App, how: Goes, engine: &FarEngine) -> Option<App> {
 /// changes once at a third node, with or without `Last-Event-ID`.
 #[tokio::test(start_paused = true)]
 async fn changes_without_a_stream_arrive_at_any_node() {
-    for how in [Goes::Drained, Goes::Gone, Goes::Deaf] {
+    for how in [Goes::Drained, Goes::Gone, Goes::LosesSignals] {
         for resumed in [true, false] {
             let engine = far();
             let (a, b, c) = (at(&engine), at(&engine), at(&engine));
@@ -96,18 +96,18 @@ async fn changes_without_a_stream_arrive_at_any_node() {
                 a.handle.resource_updated(uri);
             }
             sleep(SOON).await;
-            engine.lose_bells(false);
+            engine.lose_signals(false);
             let there = here.at(&c);
             let mut get = if resumed { there.resume(prime.id()).await.sse() } else { there.listen_primed().await };
             if resumed {
                 assert!(get.next().await.unwrap().primes());
             }
-            tells(&mut get, &["resources/updated test://fixed", "tools/list_changed"]).await;
+            assert_changes(&mut get, &["resources/updated test://fixed", "tools/list_changed"]).await;
             engine.signal(&Signal::Resync);
             sleep(SOON).await;
-            assert!(get.is_silent().await, "{how:?} {resumed}: told twice");
+            assert!(get.is_silent().await, "{how:?} {resumed}: delivered twice");
             a.handle.tools_changed();
-            assert_eq!(told(&mut get).await, "tools/list_changed", "{how:?} {resumed}: and so on");
+            assert_eq!(next_change(&mut get).await, "tools/list_changed", "{how:?} {resumed}: and so on");
             drop(deaf);
         }
     }
@@ -127,12 +127,12 @@ async fn changes_between_two_streams_are_delivered_once() {
 /// while it still reads the former.
 #[tokio::test(start_paused = true)]
 async fn changes_right_after_a_remote_subscription_arrive() {
-    for (bells, reads) in [(0, 0), (0, 200), (50, 0), (50, 200)] {
+    for (signals, reads) in [(0, 0), (0, 200), (50, 0), (50, 200)] {
         let pace = move |step: &str, _| {
             let back = if step.starts_with("load_state") { reads } else { 0 };
             Pace { there: Duration::ZERO, back: Duration::from_millis(back) }
         };
-        let engine = FarEngine::new(pace).late_bells(Duration::from_millis(bells));
+        let engine = FarEngine::new(pace).late_signals(Duration::from_millis(signals));
         let (a, b) = (at(&engine), at(&engine));
         let here = a.open().await;
         let mut get = here.at(&b).listen_primed().await;
@@ -141,8 +141,8 @@ async fn changes_right_after_a_remote_subscription_arrive() {
             assert!(get.is_silent().await, "it had not subscribed");
             subscribe(&here, "test://fixed").await;
             from.handle.resource_updated("test://fixed");
-            assert_eq!(told(&mut get).await, "resources/updated test://fixed");
-            assert!(get.is_silent().await, "told twice");
+            assert_eq!(next_change(&mut get).await, "resources/updated test://fixed");
+            assert!(get.is_silent().await, "delivered twice");
             let wish = json!({"jsonrpc": "2.0", "id": 2, "method": "resources/unsubscribe",
                 "params": {"uri": "test://fixed"}});
             assert_eq!(here.post(wish).await.message().await["result"], json!({}));
@@ -154,7 +154,7 @@ async fn changes_right_after_a_remote_subscription_arrive() {
 /// The level counts even if its signal is late or lost, because the call reads it from the engine.
 #[tokio::test(start_paused = true)]
 async fn calls_use_a_log_level_set_elsewhere() {
-    let engine = far().late_bells(Duration::from_secs(60));
+    let engine = far().late_signals(Duration::from_secs(60));
     let (a, b) = (at(&engine), at(&engine));
     let here = a.open().await;
     let there = here.at(&b);
@@ -190,14 +190,14 @@ async fn announcements_during_an_outage_are_delivered_once() {
         away.store(false, Ordering::Relaxed);
         engine.signal(&Signal::Resync);
         let expected = ["prompts/list_changed", "tools/list_changed"];
-        tells(&mut here, &expected).await;
-        tells(&mut there, &expected).await;
+        assert_changes(&mut here, &expected).await;
+        assert_changes(&mut there, &expected).await;
         for listen in &mut listens {
             let mut said = [method(listen).await, method(listen).await];
             said.sort_unstable();
             assert_eq!(said, ["prompts", "tools"]);
             engine.signal(&Signal::Resync);
-            assert!(listen.is_silent().await, "told twice");
+            assert!(listen.is_silent().await, "delivered twice");
         }
     }
 }
@@ -213,7 +213,7 @@ async fn rejected_changes_are_announced_later() {
     app.handle.tools_changed();
     sleep(SOON * 10).await;
     engine.repair();
-    tells(&mut get, &["tools/list_changed"]).await;
+    assert_changes(&mut get, &["tools/list_changed"]).await;
 }
 
 /// The delivery is repeated when the engine can be reached again.
@@ -229,7 +229,7 @@ async fn failed_deliveries_are_repeated_later() {
         a.handle.prompts_changed();
         sleep(SOON * 10).await;
         away.store(false, Ordering::Relaxed);
-        tells(&mut get, &["prompts/list_changed", "tools/list_changed"]).await;
+        assert_changes(&mut get, &["prompts/list_changed", "tools/list_changed"]).await;
     }
 }
 
@@ -249,7 +249,7 @@ async fn sessions_that_missed_too_much_get_every_change() {
     let mut get = here.at(&node()).listen_primed().await;
     let everything =
         ["prompts/list_changed", "resources/list_changed", "resources/updated test://fixed", "tools/list_changed"];
-    tells(&mut get, &everything).await;
+    assert_changes(&mut get, &everything).await;
 }
 
 /// A node remembers a bounded number of changes per session. Beyond that it reads them from the
@@ -272,7 +272,7 @@ async fn each_of_many_changes_is_delivered_once() {
     away.store(false, Ordering::Relaxed);
     let mut expected: Vec<String> = uris.iter().map(|uri| format!("resources/updated {uri}")).collect();
     expected.sort_unstable();
-    tells(&mut get, &expected.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    assert_changes(&mut get, &expected.iter().map(String::as_str).collect::<Vec<_>>()).await;
 }
 
 /// After lost signals, a node reads from the engine only what its listeners may have missed.
@@ -284,22 +284,22 @@ async fn listeners_get_changes_after_lost_signals() {
     let mut listen = acknowledged(&b, r#"{"toolsListChanged":true,"promptsListChanged":true}"#).await;
     sleep(SOON).await;
     for _ in 0..3 {
-        engine.lose_bells(true);
+        engine.lose_signals(true);
         a.handle.tools_changed();
         sleep(SOON).await;
-        engine.lose_bells(false);
+        engine.lose_signals(false);
         engine.signal(&Signal::Resync);
         engine.signal(&Signal::Resync);
         assert_eq!(
-            (told(&mut get).await.as_str(), method(&mut listen).await.as_str()),
+            (next_change(&mut get).await.as_str(), method(&mut listen).await.as_str()),
             ("tools/list_changed", "tools")
         );
         for stream in [&mut get, &mut listen] {
-            assert!(stream.is_silent().await, "told more than that");
+            assert!(stream.is_silent().await, "more was delivered");
         }
         a.handle.prompts_changed();
         assert_eq!(
-            (told(&mut get).await.as_str(), method(&mut listen).await.as_str()),
+            (next_change(&mut get).await.as_str(), method(&mut listen).await.as_str()),
             ("prompts/list_changed", "prompts")
         );
     }

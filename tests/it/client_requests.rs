@@ -36,7 +36,7 @@ fn app(configure: impl FnOnce(McpServiceBuilder) -> McpServiceBuilder) -> App {
                     });
                     "answered"
                 })
-                .tool("told", "What a late asker was told.", async |cx: Context, Args(args): Args<Label>| {
+                .tool("told", "Returns the error of a late request.", async |cx: Context, Args(args): Args<Label>| {
                     let session = cx.session().unwrap();
                     session.get::<String>(&args.label).await.unwrap().unwrap_or_default()
                 })
@@ -63,7 +63,7 @@ fn json_mode(service: McpServiceBuilder) -> McpServiceBuilder {
 
 async fn client_request(stream: &mut Sse) -> Event {
     loop {
-        let event = stream.message().await.expect("a question");
+        let event = stream.message().await.expect("a request");
         if event.json()["id"].is_string() {
             return event;
         }

@@ -260,7 +260,7 @@ async fn a_delete_finishes_after_its_client_disconnects() {
         async {}
     });
     let slow = |name: &str, _: Option<mcp_http::SessionId>| {
-        let back = if name == "end" { Duration::from_secs(5) } else { Duration::ZERO };
+        let back = if name == "end_session" { Duration::from_secs(5) } else { Duration::ZERO };
         Pace { back, ..Pace::YIELD }
     };
     let app = App::with(|service| service.sessions(sessions).engine(FarEngine::new(slow)));

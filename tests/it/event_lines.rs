@@ -25,7 +25,7 @@ fn app(resumable: bool) -> App {
 }
 
 /// Returns the texts of the three messages (progress, log, result) and the id of the result.
-fn said(messages: &[Value]) -> [&Value; 4] {
+fn texts_of(messages: &[Value]) -> [&Value; 4] {
     assert_eq!(messages.len(), 3, "{messages:?}");
     let answer = &messages[2];
     let text = &answer["result"]["content"][0]["text"];
@@ -49,13 +49,13 @@ async fn no_character_of_a_message_ends_its_line() {
         for version in ["2025-03-26", "2025-06-18", "2025-11-25"] {
             let client = app(resumable).open_version(version).await;
             let text = client.call(ENDS, "ends", json!({})).await.text().await;
-            assert_eq!(said(&read(&text)), [&json!(ENDS); 4], "{version}: {text}");
+            assert_eq!(texts_of(&read(&text)), [&json!(ENDS); 4], "{version}: {text}");
             assert_eq!(text.matches("event: message\n").count(), 3, "{version}: {text}");
             if resumable {
                 let first = text.lines().find_map(|line| line.strip_prefix("id: ")).unwrap();
                 let start = format!("{}.0.{}", first.split('.').next().unwrap(), first.rsplit('.').next().unwrap());
                 let again = client.resume(&start).await.text().await;
-                assert_eq!(said(&read(&again)), [&json!(ENDS); 4], "{version}: {again}");
+                assert_eq!(texts_of(&read(&again)), [&json!(ENDS); 4], "{version}: {again}");
             }
         }
     }
@@ -69,7 +69,7 @@ async fn no_character_ends_a_line() {
     let mut message = envelope("tools/call", json!({"name": "ends", "_meta": meta}));
     message["id"] = json!(ENDS);
     let text = app.send(mirrored(message)).await.text().await;
-    assert_eq!(said(&read(&text)), [&json!(ENDS); 4], "{text}");
+    assert_eq!(texts_of(&read(&text)), [&json!(ENDS); 4], "{text}");
     assert_eq!(text.matches("event: message\n").count(), 3, "{text}");
 }
 

@@ -31,7 +31,7 @@ async fn status_for_origin(app: &App, origin: &str) -> u16 {
     app.send(opening().header("origin", origin)).await.status.as_u16()
 }
 
-async fn refused_text(reply: Reply) -> String {
+async fn rejection_text(reply: Reply) -> String {
     assert_eq!(reply.status, 403);
     reply.json().await["error"]["message"].as_str().unwrap().to_owned()
 }
@@ -45,7 +45,7 @@ async fn foreign_hosts_are_rejected_on_every_method() {
     let client = app.open().await;
     for method in [Method::POST, Method::GET, Method::DELETE, Method::OPTIONS, Method::PUT] {
         let reply = app.send(client.request(method.clone()).header("host", "evil.example")).await;
-        assert!(refused_text(reply).await.contains("`allowed_hosts`"), "{method}");
+        assert!(rejection_text(reply).await.contains("`allowed_hosts`"), "{method}");
     }
     assert_eq!(client.text_of("echo", json!({"message": "alive"})).await, "alive");
 }
@@ -174,7 +174,7 @@ async fn foreign_origins_are_rejected_and_absent_ones_admitted() {
     }
     assert_eq!(app.send(opening()).await.status, 200);
     let reply = app.send(opening().header("origin", "https://evil.example")).await;
-    assert!(refused_text(reply).await.contains("`allowed_origins`"));
+    assert!(rejection_text(reply).await.contains("`allowed_origins`"));
     let twice = opening().header("origin", "http://localhost").and_header("origin", "http://localhost");
     assert_eq!(app.send(twice).await.status, 403);
     let client = app.open().await;
@@ -307,11 +307,11 @@ async fn only_trusted_proxies_are_believed() {
         let reply = app.send(from(peer, host, forwarded)).await;
         assert_eq!(reply.status, status, "{peer} {host} {forwarded:?}");
         if status == 403 {
-            assert!(refused_text(reply).await.contains("`allowed_hosts`"), "{peer} {host} {forwarded:?}");
+            assert!(rejection_text(reply).await.contains("`allowed_hosts`"), "{peer} {host} {forwarded:?}");
         }
     }
     let unknown = opening().header("host", "inner").header("x-forwarded-host", "mcp.example");
-    assert_eq!(app.send(unknown).await.status, 403, "without an address nobody is a proxy");
+    assert_eq!(app.send(unknown).await.status, 403, "without an address no peer is a proxy");
 }
 
 /// Acceptance 178.

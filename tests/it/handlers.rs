@@ -79,7 +79,7 @@ async fn nested_forms_fail_for_any_client() {
     let app = App::of(McpService::builder(server));
     for text in [
         app.open_as("2025-11-25", json!({}), None).await.text_of("nested", json!({})).await,
-        text_of(app.ask_tool("nested", json!({})).await).await,
+        text_of(app.call_tool("nested", json!({})).await).await,
     ] {
         assert!(text.contains("the field `inner` of a form"), "{text}");
     }
@@ -156,15 +156,15 @@ async fn clients_see_only_chosen_error_texts() {
         ("boxed", neutral),
     ] {
         assert_eq!(client.text_of(tool, json!({})).await, text, "{tool}");
-        let answer = app.ask_tool(tool, json!({})).await.message().await;
+        let answer = app.call_tool(tool, json!({})).await.message().await;
         assert_eq!(
             (&answer["result"]["content"][0]["text"], &answer["result"]["isError"]),
             (&json!(text), &json!(true))
         );
     }
     assert_eq!(client.text_of("asks", json!({})).await, "the client does not support roots");
-    assert_eq!(app.ask_tool("asks", json!({})).await.message().await["error"]["code"], -32021);
-    let read = app.ask("resources/read", json!({"uri": "a:b"})).await.message().await;
+    assert_eq!(app.call_tool("asks", json!({})).await.message().await["error"]["code"], -32021);
+    let read = app.request("resources/read", json!({"uri": "a:b"})).await.message().await;
     assert_eq!(read["error"]["message"], "There is no todo 77.");
 }
 
@@ -175,14 +175,14 @@ struct Trace {
     level: Option<u8>,
 }
 
-fn told(cx: &Context) -> String {
+fn described(cx: &Context) -> String {
     let trace: Value = cx.meta().unwrap();
     let id = cx.request_id().map(|id| id.as_json().to_owned());
     format!("{} {} {}", cx.name().unwrap_or("-"), id.unwrap_or_default(), trace["traceparent"])
 }
 
 async fn about(cx: Context) -> String {
-    told(&cx)
+    described(&cx)
 }
 
 async fn traced(Meta(trace): Meta<Trace>) -> String {
@@ -190,7 +190,7 @@ async fn traced(Meta(trace): Meta<Trace>) -> String {
 }
 
 async fn completing(cx: Context, _typed: CompletionRequest) -> Vec<String> {
-    vec![told(&cx)]
+    vec![described(&cx)]
 }
 
 /// Handlers of every kind read the name, the id and the `_meta` of their request, in both eras.
@@ -199,7 +199,7 @@ async fn completing(cx: Context, _typed: CompletionRequest) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn handlers_read_name_id_and_meta() {
     let prompt =
-        Prompt::new("prompt", "Says.", async |cx: Context, _: Args<One>| told(&cx)).complete("one", completing);
+        Prompt::new("prompt", "Says.", async |cx: Context, _: Args<One>| described(&cx)).complete("one", completing);
     let server: McpServer = McpServer::new("reading", "1")
         .tool("about", "Says.", about)
         .tool("traced", "Says.", traced)
@@ -226,7 +226,7 @@ async fn handlers_read_name_id_and_meta() {
         let message = json!({"jsonrpc": "2.0", "id": "seven", "method": method, "params": params});
         let legacy = client.post(message).await.message().await;
         assert_eq!(legacy.pointer(at), Some(&json!(format!("{name} \"seven\" \"00-1\""))), "{legacy}");
-        let modern = app.ask(method, params).await.message().await;
+        let modern = app.request(method, params).await.message().await;
         assert_eq!(modern.pointer(at), Some(&json!(format!("{name} 1 \"00-1\""))), "{modern}");
     }
     for (meta, text) in [
@@ -241,7 +241,7 @@ async fn handlers_read_name_id_and_meta() {
         let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
         let legacy = client.post(message).await.message().await;
         assert_eq!(legacy["result"]["content"][0]["text"], text);
-        assert_eq!(text_of(app.ask("tools/call", params).await).await, text);
+        assert_eq!(text_of(app.request("tools/call", params).await).await, text);
     }
     assert_eq!(client.text_of("traced", json!({})).await, "None None", "the protocol's own keys are ignored");
 }

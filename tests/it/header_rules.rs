@@ -43,7 +43,7 @@ async fn duplicate_headers_are_rejected() {
     let two_params = client.request(Method::POST).message(call(1, "echo", json!({"message": "x"})));
     let two_params = two_params.header("mcp-param-a", "1").header("mcp-param-b", "1");
     assert_eq!(sent(&client.app, two_params).await, seen(200, 0, Some("1")), "two names are no double");
-    assert_eq!(client.delete().await.status, 200, "the session outlived every refused DELETE");
+    assert_eq!(client.delete().await.status, 200, "the session outlived every rejected DELETE");
 }
 
 /// A header with another served revision is accepted, but the revision agreed in `initialize`

@@ -153,7 +153,7 @@ async fn foreign_and_unknown_sessions_answer_alike() {
             let nobodys = app.send(attempt(&unknown, method.clone(), principal)).await;
             assert_eq!((theirs.status, &theirs.headers), (nobodys.status, &nobodys.headers));
             assert_eq!(theirs.status, 404);
-            assert_eq!(theirs.text().await, nobodys.text().await, "{method}: the answers can be told apart");
+            assert_eq!(theirs.text().await, nobodys.text().await, "{method}: the answers differ");
         }
     }
     // Neither the stolen response nor the stolen cancellation has reached the victim.
@@ -185,7 +185,7 @@ async fn unexpected_responses_change_nothing() {
         let reply = client.post(json!({"jsonrpc": "2.0", "id": other, "result": {"action": "decline"}})).await;
         assert_eq!(reply.status, 202);
     }
-    assert!(stream.is_silent().await, "somebody else's answer was taken for it");
+    assert!(stream.is_silent().await, "another client's answer was taken for it");
     let garbage = json!({"jsonrpc": "2.0", "id": id, "result": {"action": ["accept"], "content": 7}});
     assert_eq!(client.post(garbage).await.status, 202);
     let text = stream.rest().await.pop().unwrap().json()["result"]["content"][0]["text"].as_str().unwrap().to_owned();

@@ -138,7 +138,7 @@ async fn integers_may_have_a_zero_fraction() {
     ] {
         for answer in [
             client.text_of("numbers", arguments.clone()).await,
-            text_of(app.ask_tool("numbers", arguments).await).await,
+            text_of(app.call_tool("numbers", arguments).await).await,
         ] {
             assert!(answer.starts_with(&format!("Invalid arguments: {why}")), "{answer}");
         }
@@ -160,7 +160,7 @@ async fn forms_accept_integers_with_a_zero_fraction() {
     let capable = json!({"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}});
     let accept = json!({"age": {"action": "accept", "content": {"age": 42.0}}});
     let again = json!({"name": "age", "arguments": {}, "inputResponses": accept, "_meta": capable});
-    assert_eq!(text_of(app.ask("tools/call", again).await).await, "42");
+    assert_eq!(text_of(app.request("tools/call", again).await).await, "42");
 }
 
 /// Starts a task that asks its client for an age, and returns its id with the `_meta` of the
@@ -168,7 +168,8 @@ async fn forms_accept_integers_with_a_zero_fraction() {
 async fn asking_task(app: &App) -> (String, Value) {
     let meta = json!({"io.modelcontextprotocol/clientCapabilities":
         {"elicitation": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}}});
-    let begun = app.ask("tools/call", json!({"name": "task", "arguments": {}, "_meta": meta})).await.message().await;
+    let begun =
+        app.request("tools/call", json!({"name": "task", "arguments": {}, "_meta": meta})).await.message().await;
     let task = begun["result"]["taskId"].as_str().unwrap_or_else(|| panic!("{begun}")).to_owned();
     tokio::time::sleep(Duration::from_secs(1)).await;
     (task, meta)
@@ -184,7 +185,7 @@ async fn tasks_wait_on_after_an_invalid_response() {
     let on = async |method: &str, mut params: Value| {
         params["taskId"] = json!(task);
         params["_meta"] = meta.clone();
-        app.ask(method, params).await.message().await
+        app.request(method, params).await.message().await
     };
     let accept = |age: Value| json!({"inputResponses": {"age": {"action": "accept", "content": {"age": age}}}});
     for (answer, why) in [
@@ -209,7 +210,7 @@ async fn tasks_wait_on_after_an_invalid_response() {
 /// Reads a resource in both eras.
 async fn read_at(app: &App, uri: &str) -> [Value; 2] {
     let legacy = app.open().await.post(request(1, "resources/read", &json!({"uri": uri}))).await.message().await;
-    [legacy, app.ask("resources/read", json!({"uri": uri})).await.message().await]
+    [legacy, app.request("resources/read", json!({"uri": uri})).await.message().await]
 }
 
 /// Acceptance 186.
@@ -239,7 +240,7 @@ async fn resources_are_read_by_equivalent_uris() {
     }
     let reference = json!({"type": "ref/resource", "uri": "docs://%C3%BCbung/{id}/~a"});
     let asked = json!({"ref": reference, "argument": {"name": "id", "value": "a"}});
-    let answer = app.ask("completion/complete", asked).await.message().await;
+    let answer = app.request("completion/complete", asked).await.message().await;
     assert_eq!(answer["result"]["completion"]["values"], json!(["a 0"]), "{answer}");
     let catalog_server = server();
     let catalog = catalog_server.catalog();
@@ -247,7 +248,7 @@ async fn resources_are_read_by_equivalent_uris() {
     assert!(catalog.remove_resource_template("docs://%C3%BCbung/{id}/~a"));
 }
 
-async fn heard(stream: &mut Sse) -> Value {
+async fn updated_uri(stream: &mut Sse) -> Value {
     let message = stream.message().await.unwrap().json();
     assert_eq!(message["method"], "notifications/resources/updated");
     message["params"]["uri"].clone()
@@ -273,7 +274,7 @@ async fn changes_reach_subscribers_by_equivalent_uris() {
         [(&here, "docs://über/~uns"), (&there, "docs://%C3%BCber/~uns"), (&here, "docs://über/%7euns")]
     {
         app.handle.resource_updated(spelling);
-        assert_eq!(heard(&mut stream).await, "docs://%c3%bcber/%7Euns", "in the client's own spelling");
+        assert_eq!(updated_uri(&mut stream).await, "docs://%c3%bcber/%7Euns", "in the client's own spelling");
         assert_eq!(method(&mut listening).await, "resources/updated docs://%C3%BCber/~uns");
     }
     subscribe(&client.at(&there), "resources/unsubscribe", "docs://über/%7Euns").await;
@@ -321,7 +322,7 @@ async fn null_for_an_optional_member_is_absent() {
         ("resources/read", json!({"uri": "docs://über/~uns", "inputResponses": null, "requestState": null}), true),
     ] {
         let reply = if is_modern {
-            app.ask(method, params.clone()).await
+            app.request(method, params.clone()).await
         } else {
             client.post(request(1, method, &params)).await
         };

@@ -74,7 +74,7 @@ async fn unwritten_answers_are_written_after_the_outage() {
     let first = stream.message().await.unwrap();
     away.store(true, Ordering::Relaxed);
     app.probe.release("a");
-    let end = timeout(SOON * 10, stream.next()).await.expect("it ends").expect("it is told when to come back");
+    let end = timeout(SOON * 10, stream.next()).await.expect("it ends").expect("it gets a retry hint");
     assert_eq!((end.retry, stream.next().await), (Some(1_000), None));
     sleep(Duration::from_secs(300)).await;
     let mut waiting = client.resume(first.id()).await.sse();
@@ -131,7 +131,7 @@ async fn retried_operations_are_requested_once() {
         Pace::YIELD
     });
     let engine = engine.failing(move |step| {
-        let fails = is_away.load(Ordering::Relaxed) && ["finish", "detach", "withdraw"].contains(&step);
+        let fails = is_away.load(Ordering::Relaxed) && ["finish", "detach", "withdraw_request"].contains(&step);
         fails.then_some(Fault::Before(StoreErrorKind::Unavailable))
     });
     let app = App::serving(asking(), |service| service.engine(engine.clone()));
@@ -147,7 +147,7 @@ async fn retried_operations_are_requested_once() {
     sleep(Duration::from_secs(300)).await;
     let asked = asked.lock().unwrap().clone();
     // One call was cancelled, and another one answered.
-    for (step, times) in [("finish", 2), ("withdraw", 1)] {
+    for (step, times) in [("finish", 2), ("withdraw_request", 1)] {
         assert_eq!(asked.get(step), Some(&times), "{step}: {asked:?}");
     }
     assert!(asked["detach"] <= 2, "{asked:?}");
@@ -170,7 +170,7 @@ fn asking() -> impl FnOnce(McpServer) -> McpServer {
 /// continues.
 #[tokio::test(start_paused = true)]
 async fn lost_client_requests_fail() {
-    let (engine, forgot) = failing(Fault::Before(StoreErrorKind::NotFound), &["take"]);
+    let (engine, forgot) = failing(Fault::Before(StoreErrorKind::NotFound), &["take_answer"]);
     let app = App::serving(asking(), |service| service.engine(engine.clone()));
     let client = app.open().await;
     let mut get = client.listen_primed().await;
@@ -304,11 +304,11 @@ async fn idle_sessions_are_rechecked_at_their_next_use() {
     for client in [&there, &ends.at(&b)] {
         assert_eq!(client.text_of("echo", json!({"message": "x"})).await, "x");
     }
-    engine.lose_bells(true);
+    engine.lose_signals(true);
     set_level(&here, "error").await;
     assert_eq!(ends.delete().await.status, 200);
     sleep(SOON).await;
-    engine.lose_bells(false);
+    engine.lose_signals(false);
     engine.signal(&Signal::Resync);
     sleep(SOON).await;
     assert_eq!(there.call(2, "log", json!({})).await.sse().rest().await.len(), 2, "one error, one answer");
@@ -350,9 +350,9 @@ async fn moved_clients_get_an_announcement_once() {
     let there = here.at(&b);
     for [from, to] in [[&here, &there], [&there, &here]] {
         drop(from.listen_primed().await);
-        engine.lose_bells(true);
+        engine.lose_signals(true);
         let mut get = to.listen_primed().await;
-        engine.lose_bells(false);
+        engine.lose_signals(false);
         engine.signal(&Signal::Resync);
         sleep(SOON).await;
         a.handle.tools_changed();
@@ -365,7 +365,7 @@ async fn moved_clients_get_an_announcement_once() {
 /// client must receive the announcement anyway.
 #[tokio::test(start_paused = true)]
 async fn late_signals_do_not_lose_announcements() {
-    let engine = FarEngine::new(|_, _| Pace::YIELD).late_bells(Duration::from_millis(300));
+    let engine = FarEngine::new(|_, _| Pace::YIELD).late_signals(Duration::from_millis(300));
     let (a, b) = (node(&engine), node(&engine));
     let here = a.open().await;
     let there = here.at(&b);
@@ -373,13 +373,16 @@ async fn late_signals_do_not_lose_announcements() {
         let mut get = client.listen_primed().await;
         sleep(Duration::from_millis(100)).await;
         a.handle.tools_changed();
-        assert_eq!(timeout(SOON, get.message()).await.expect("it hears").unwrap().json()["method"], TOOLS);
+        assert_eq!(
+            timeout(SOON, get.message()).await.expect("it gets the announcement").unwrap().json()["method"],
+            TOOLS
+        );
     }
     sleep(SOON).await;
     let mut get = there.listen_primed().await;
     sleep(SOON).await;
     b.handle.tools_changed();
-    assert_eq!(timeout(SOON, get.message()).await.expect("it hears").unwrap().json()["method"], TOOLS);
+    assert_eq!(timeout(SOON, get.message()).await.expect("it gets the announcement").unwrap().json()["method"], TOOLS);
     assert!(get.is_silent().await);
 }
 
@@ -413,9 +416,9 @@ async fn resync_reads_new_subscriptions() {
     let (a, b) = (node(&engine), node(&engine));
     let here = a.open().await;
     let mut get = here.at(&b).listen_primed().await;
-    engine.lose_bells(true);
+    engine.lose_signals(true);
     subscribe(&here, "test://fixed").await;
-    engine.lose_bells(false);
+    engine.lose_signals(false);
     engine.signal(&Signal::Resync);
     sleep(SOON).await;
     a.handle.resource_updated("test://fixed");

@@ -23,7 +23,7 @@ mod caching;
 mod changes;
 mod client_requests;
 mod disconnects;
-mod early_refusals;
+mod early_rejections;
 mod engine_failures;
 mod engines;
 mod event_lines;

@@ -29,7 +29,7 @@ async fn served(router: Router, paths: &[&'static str]) -> Vec<&'static str> {
         let reply = app.send(to(path)).await;
         match reply.status.as_u16() {
             200 if reply.header("mcp-session-id").is_some() => served.push(*path),
-            404 => assert_eq!(reply.rejection, None, "{path}: refused by the service and not by the router"),
+            404 => assert_eq!(reply.rejection, None, "{path}: rejected by the service and not by the router"),
             other => panic!("{path}: {other}"),
         }
     }

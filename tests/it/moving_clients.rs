@@ -198,7 +198,7 @@ pub(crate) async fn changes_between_two_streams_are_delivered_once(a: &App, b: &
             announcer.handle.tools_changed();
             let mut get = to.listen_primed().await;
             let told = tokio::time::timeout(Duration::from_secs(60), get.message()).await;
-            assert_eq!(told.expect("it is told").unwrap().json()["method"], TOOLS);
+            assert_eq!(told.expect("the change is delivered").unwrap().json()["method"], TOOLS);
             assert!(get.is_silent().await, "told twice");
         }
     }

@@ -7,8 +7,8 @@ use serde_json::json;
 use crate::support::{App, Client, RequestExt, initialize, ping, request};
 
 /// Returns status and body of the rejection of each kind of request.
-async fn refusals(client: &Client) -> Vec<(u16, String)> {
-    let mut refusals = Vec::new();
+async fn rejections(client: &Client) -> Vec<(u16, String)> {
+    let mut rejections = Vec::new();
     for request in [
         client.request(Method::POST).message(ping(1)),
         client.request(Method::POST).message(json!({"jsonrpc": "2.0", "method": "notifications/initialized"})),
@@ -19,9 +19,9 @@ async fn refusals(client: &Client) -> Vec<(u16, String)> {
         client.request(Method::DELETE),
     ] {
         let reply = client.app.send(request).await;
-        refusals.push((reply.status.as_u16(), reply.text().await));
+        rejections.push((reply.status.as_u16(), reply.text().await));
     }
-    refusals
+    rejections
 }
 
 /// Other principals get exactly the responses for an unknown session, so they cannot find out that
@@ -36,7 +36,7 @@ async fn sessions_exist_only_for_their_principal() {
     for owner in owners {
         let client = app.open_as("2025-11-25", json!({}), owner.clone()).await;
         let unknown = Client { session: SessionId::random().to_string(), ..client.clone() };
-        let expected = refusals(&unknown).await;
+        let expected = rejections(&unknown).await;
         assert!(expected.iter().all(|(status, body)| *status == 404 && body.contains("-32001")), "{expected:?}");
         for other in [
             Some(Principal::issued("https://a", "web", "bob")),
@@ -47,7 +47,7 @@ async fn sessions_exist_only_for_their_principal() {
         ] {
             if other != owner {
                 let intruder = Client { principal: other, ..client.clone() };
-                assert_eq!(refusals(&intruder).await, expected, "an oracle");
+                assert_eq!(rejections(&intruder).await, expected, "an oracle");
             }
         }
         assert_eq!(client.post(ping(1)).await.status, 200, "the session is alive");
@@ -174,7 +174,7 @@ async fn open_streams_are_bounded_in_a_session() {
     let body = reply.json().await;
     assert_eq!((&body["id"], &body["error"]["code"]), (&json!(6), &json!(-32603)));
     tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-    assert_eq!(app.probe.state("b"), Some("cancelled"), "it goes on although it was refused");
+    assert_eq!(app.probe.state("b"), Some("cancelled"), "it continues although it was rejected");
     drop(get);
     let again = client.call(6, "progress", json!({"steps": 1})).await;
     assert_eq!(again.message().await["result"]["content"][0]["text"], "done");

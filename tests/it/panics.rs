@@ -215,7 +215,7 @@ async fn panicking_destructors_end_their_cancelled_call() {
         // Without a session, a client cancels by disconnecting.
         for tool in ["trap", "silent_trap", "trap", "silent_trap", "trap"] {
             let left = tokio::time::timeout(Duration::from_secs(2), async {
-                let reply = app.ask_tool(tool, json!({})).await;
+                let reply = app.call_tool(tool, json!({})).await;
                 tokio::time::sleep(Duration::from_secs(5)).await;
                 drop(reply);
             });

@@ -64,7 +64,7 @@ async fn progress_that_does_not_rise_is_not_sent() {
     let client = app.open().await;
     assert_eq!(figures(client.call(1, "counts", json!({})).await).await, expected);
     assert_eq!(figures(client.call(2, "counts", json!({})).await).await, expected, "each call for itself");
-    assert_eq!(figures(app.ask_tool("counts", json!({})).await).await, expected);
+    assert_eq!(figures(app.call_tool("counts", json!({})).await).await, expected);
 }
 
 /// A message about progress is not shown for a task that waits for input or has ended.
@@ -77,7 +77,7 @@ async fn task_messages_follow_the_status() {
         {"elicitation": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}}});
     let ask = async |method: &str, mut params: Value| {
         params["_meta"] = meta.clone();
-        app.ask(method, params).await.message().await["result"].clone()
+        app.request(method, params).await.message().await["result"].clone()
     };
     let pause = async || tokio::time::sleep(Duration::from_millis(500)).await;
     for (sure, status, last) in [(json!(true), "completed", json!(null)), (json!(false), "failed", json!("not sure"))] {

@@ -50,7 +50,7 @@ pub(crate) async fn nodes(options: RedisOptions) -> (RedisServer, App, App) {
 
 /// Runs tests of `between`, which also run on an engine in memory, on two services and a Redis
 /// server.
-macro_rules! said_between {
+macro_rules! between_nodes {
     ($($name:ident),+ $(,)?) => {
         $(
             #[tokio::test]
@@ -62,7 +62,7 @@ macro_rules! said_between {
     };
 }
 
-said_between!(
+between_nodes!(
     running_calls_resume_at_the_other_node,
     live_streams_move_between_nodes,
     client_requests_are_answered_at_either_node,
@@ -115,7 +115,7 @@ async fn redis_holds_no_plain_names_or_messages() {
     assert_eq!(client.text_of("count", json!({})).await, "1");
     let said = client.call(2, "progress", json!({"steps": 3, "delay_ms": 1})).await.sse().rest().await;
     whole(&said, 3);
-    let heard = server.everything_told();
+    let published = server.everything_published();
     let get = client.listen_primed().await;
     for (id, method, params) in
         [(3, "resources/subscribe", json!({"uri": "test://fixed"})), (4, "logging/setLevel", json!({"level": "error"}))]
@@ -125,17 +125,17 @@ async fn redis_holds_no_plain_names_or_messages() {
     }
     app.handle.tools_changed();
     let names = |text: &[u8], word: &[u8]| text.windows(word.len()).any(|window| window == word);
-    eventually("everything is told", async || {
-        let heard = heard.so_far();
+    eventually("everything is published", async || {
+        let heard = published.so_far();
         [&b"listens 1"[..], b"state", b"Tools"].into_iter().all(|word| names(&heard, word))
     })
     .await;
     drop(get);
-    let (kept, heard) = (server.everything_on_disk(), heard.so_far());
+    let (kept, heard) = (server.everything_on_disk(), published.so_far());
     let own = [client.session.as_bytes(), &hex(&client.session), b"alice", b"test://fixed"];
     for word in own.into_iter().chain([&b"notifications/progress"[..], b"jsonrpc"]) {
         assert!(!names(&kept, word), "{word:?} is on the disk");
-        assert!(!names(&heard, word), "{word:?} is told to everybody");
+        assert!(!names(&heard, word), "{word:?} is published");
     }
 
     let other =
@@ -184,8 +184,11 @@ async fn the_secret_check_returns_after_flushall() {
     let options = || options().secret("a secret of at least thirty-two bytes").lease(LEASE);
     let app = node(server.url(), options()).await;
     let client = app.open().await;
-    server.ask(&["flushall"]);
-    eventually("it is said again", async || server.ask(&["hexists", "mcp:{0}:about", "check"]).trim() == "1").await;
+    server.command(&["flushall"]);
+    eventually("the check is stored again", async || {
+        server.command(&["hexists", "mcp:{0}:about", "check"]).trim() == "1"
+    })
+    .await;
     let other =
         RedisEngine::connect_with(server.url(), options().secret("another secret, as long as it must be")).await;
     assert!(other.is_err_and(|error| error.is_other_secret()));
@@ -206,7 +209,7 @@ async fn documented_acl_rights_suffice() {
     let rights = guide.split_once("| an ACL | `").unwrap().1.split_once('`').unwrap().0;
     let mut user: Vec<&str> = vec!["acl", "setuser", "mcp", "on", ">secret"];
     user.extend(rights.split(' '));
-    server.ask(&user);
+    server.command(&user);
     let url = server.url().replace("redis://", "redis://mcp:secret@");
     let (a, b) = (node(url.clone(), options()).await, node(url.clone(), options()).await);
     let talk = async {

@@ -59,7 +59,7 @@ async fn clusters_serve_two_nodes_and_survive_failover() {
         }
     };
     let told = tokio::select! {
-        told = timeout(LONG, get.message()) => told.expect("bells ring after the failover"),
+        told = timeout(LONG, get.message()) => told.expect("signals arrive after the failover"),
         () = announcing => unreachable!(),
     };
     assert_eq!(told.unwrap().json()["method"], moving_clients::TOOLS);

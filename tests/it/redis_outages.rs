@@ -92,7 +92,7 @@ async fn a_full_server_accepts_cancellations_and_deletes() {
         streams.push(stream);
     }
     let idle = a.open_principal("ann").await;
-    server.ask(&["config", "set", "maxmemory", "1"]);
+    server.command(&["config", "set", "maxmemory", "1"]);
     let there = here.at(&b);
     assert_eq!(there.cancel(1).await.status, 202);
     eventually("the handler is stopped", async || a.probe.state("1") == Some("cancelled")).await;
@@ -152,7 +152,7 @@ async fn announcements_missed_by_a_node_arrive_later() {
     a.handle.tools_changed();
     sleep(Duration::from_millis(300)).await;
     wire.block(false);
-    let told = timeout(LONG, get.message()).await.expect("the change is told");
+    let told = timeout(LONG, get.message()).await.expect("the change is delivered");
     assert_eq!(told.unwrap().json()["method"], moving_clients::TOOLS);
 }
 
@@ -171,7 +171,7 @@ async fn announcements_during_a_pause_are_delivered_once() {
     sleep(Duration::from_millis(2_500)).await;
     signal(&server, "-CONT");
     for get in [&mut here, &mut there] {
-        let told = timeout(LONG, get.message()).await.expect("the change is told").unwrap();
+        let told = timeout(LONG, get.message()).await.expect("the change is delivered").unwrap();
         assert_eq!(told.json()["method"], moving_clients::TOOLS);
     }
     for listen in &mut listens {
@@ -198,7 +198,7 @@ async fn moved_clients_get_changes_after_reconnection() {
     sleep(LEASE).await;
     for node in [&a, &b] {
         node.handle.tools_changed();
-        let told = timeout(LONG, get.message()).await.expect("the change is told");
+        let told = timeout(LONG, get.message()).await.expect("the change is delivered");
         assert_eq!(told.unwrap().json()["method"], moving_clients::TOOLS);
         assert!(get.is_silent().await);
     }
@@ -256,7 +256,7 @@ async fn dead_connections_are_replaced() {
         .await;
     // Signals come over another connection. The node detects its failure one lease later.
     app.handle.tools_changed();
-    let told = timeout(LONG, get.message()).await.expect("the bells are heard again");
+    let told = timeout(LONG, get.message()).await.expect("signals arrive again");
     assert_eq!(told.unwrap().json()["method"], moving_clients::TOOLS);
 }
 
@@ -287,7 +287,7 @@ async fn subscriptions_after_a_failover_count() {
     let mut expected: Vec<String> = uris(0..20).chain(uris(900..901)).collect();
     expected.sort_unstable();
     for app in [&a, &b] {
-        let heard = toggles::heard(app, &mut get, uris(0..23).chain(uris(900..901)), expected.len()).await;
-        assert_eq!(heard, expected);
+        let updated = toggles::updated(app, &mut get, uris(0..23).chain(uris(900..901)), expected.len()).await;
+        assert_eq!(updated, expected);
     }
 }

@@ -33,7 +33,9 @@ impl Behind {
     }
 
     fn options(&self) -> RedisOptions {
-        patient().tls_authorities(self.authority.pem()).tls_identity(&*self.client.certificate, &*self.client.key)
+        lenient_options()
+            .tls_authorities(self.authority.pem())
+            .tls_identity(&*self.client.certificate, &*self.client.key)
     }
 
     async fn engine(&self) -> RedisEngine {
@@ -45,7 +47,7 @@ impl Behind {
         App::with(|service| service.engine(engine))
     }
 
-    async fn refuses(&self, options: RedisOptions) -> ConnectError {
+    async fn connect_error(&self, options: RedisOptions) -> ConnectError {
         rejected(&self.server.url(), options).await
     }
 }
@@ -54,14 +56,14 @@ impl Behind {
 const LONG: Duration = Duration::from_secs(60);
 
 /// Options with which no node counts as lost, however busy the machine is.
-fn patient() -> RedisOptions {
+fn lenient_options() -> RedisOptions {
     RedisOptions::new().lease(Duration::from_secs(30)).timeout(Duration::from_secs(10))
 }
 
 async fn rejected(url: &str, options: RedisOptions) -> ConnectError {
     let options = options.timeout(Duration::from_secs(5));
     let connected = timeout(LONG, RedisEngine::connect_with(url, options)).await;
-    connected.expect("it gives up").expect_err("it is refused")
+    connected.expect("it gives up").expect_err("it is rejected")
 }
 
 /// Returns the text of an error with its sources.
@@ -112,7 +114,7 @@ async fn restarted_tls_servers_are_used_again() {
     };
     assert_eq!(timeout(LONG, back).await.unwrap(), "2");
     a.handle.tools_changed();
-    let told = timeout(LONG, get.message()).await.expect("bells ring again").unwrap();
+    let told = timeout(LONG, get.message()).await.expect("signals arrive again").unwrap();
     assert_eq!(told.json()["method"], moving_clients::TOOLS);
 }
 
@@ -121,13 +123,13 @@ async fn servers_with_unknown_authorities_are_rejected() {
     const SAID: &str = "the certificate of the Redis server does not count: it is for another host or another time, or of \
                         an authority that is unknown here (`RedisOptions::tls_authorities` names others)";
     let behind = Behind::tls_of(HOST);
-    for options in [patient(), patient().tls_authorities(Authority::new().pem())] {
-        let error = behind.refuses(options).await;
+    for options in [lenient_options(), lenient_options().tls_authorities(Authority::new().pem())] {
+        let error = behind.connect_error(options).await;
         assert_eq!(error.to_string(), SAID);
         assert!(whole(&error).contains(": invalid peer certificate: "), "{}", whole(&error));
     }
     let behind = Behind::tls_of("redis.example.com");
-    let error = behind.refuses(behind.options()).await;
+    let error = behind.connect_error(behind.options()).await;
     assert_eq!(error.to_string(), SAID);
     assert!(whole(&error).contains("redis.example.com"), "{}", whole(&error));
 }
@@ -135,7 +137,7 @@ async fn servers_with_unknown_authorities_are_rejected() {
 #[tokio::test]
 async fn missing_client_certificates_are_reported() {
     let behind = Behind::tls_of(HOST);
-    let error = behind.refuses(patient().tls_authorities(behind.authority.pem())).await;
+    let error = behind.connect_error(lenient_options().tls_authorities(behind.authority.pem())).await;
     assert!(whole(&error).contains("CertificateRequired"), "{}", whole(&error));
 }
 
@@ -146,9 +148,9 @@ async fn tls_urls_never_connect_in_plain() {
     assert!(whole(&error).contains("rediss://"), "{}", whole(&error));
     let error = rejected(&plain.url().replace("redis", "rediss"), behind.options()).await;
     assert_eq!(error.to_string(), "the Redis server cannot be used");
-    let error = rejected(&format!("{}#insecure", behind.server.url()), patient()).await;
+    let error = rejected(&format!("{}#insecure", behind.server.url()), lenient_options()).await;
     assert_eq!(error.to_string(), "the Redis server cannot be used");
-    let error = rejected(&behind.server.url().replace("rediss", "redis"), patient()).await;
+    let error = rejected(&behind.server.url().replace("rediss", "redis"), lenient_options()).await;
     assert_eq!(error.to_string(), "the Redis server cannot be used");
 }
 
@@ -156,10 +158,10 @@ async fn tls_urls_never_connect_in_plain() {
 async fn invalid_certificates_are_rejected_at_start() {
     let behind = Behind::tls_of(HOST);
     for options in [
-        patient().tls_authorities("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+        lenient_options().tls_authorities("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
         behind.options().tls_identity(&*behind.client.certificate, "no key"),
     ] {
-        let error = behind.refuses(options).await;
+        let error = behind.connect_error(options).await;
         assert!(error.source().is_some(), "{}", whole(&error));
     }
 }
@@ -170,7 +172,7 @@ async fn clusters_work_over_tls() {
     let authority = Authority::new();
     let (own, client) = (authority.papers(HOST), authority.papers("a client"));
     let cluster = RedisCluster::start_over_tls(&authority.pem(), &own.certificate, &own.key);
-    let options = patient().tls_authorities(authority.pem()).tls_identity(client.certificate, client.key);
+    let options = lenient_options().tls_authorities(authority.pem()).tls_identity(client.certificate, client.key);
     let node = async || {
         let engine = RedisEngine::connect_cluster(cluster.urls(), options.clone()).await.unwrap();
         App::with(|service| service.engine(engine))
@@ -183,5 +185,5 @@ async fn clusters_work_over_tls() {
     };
     timeout(LONG * 3, talk).await.unwrap();
     let distrusting = RedisOptions::new().timeout(Duration::from_secs(1));
-    assert!(RedisEngine::connect_cluster(cluster.urls(), distrusting).await.is_err(), "whom nobody vouches for");
+    assert!(RedisEngine::connect_cluster(cluster.urls(), distrusting).await.is_err(), "no authority is trusted");
 }

@@ -21,7 +21,7 @@ use crate::support::{App, CAPABILITIES_KEY, Reply, RequestExt, call, initialize,
 /// The rejections that were produced so far.
 #[derive(Clone, Default)]
 struct Sheet {
-    told: Arc<Mutex<Vec<&'static str>>>,
+    reported: Arc<Mutex<Vec<&'static str>>>,
     produced: Arc<Mutex<BTreeSet<&'static str>>>,
 }
 
@@ -34,12 +34,12 @@ impl Sheet {
     }
 
     fn watched(&self, service: McpServiceBuilder) -> McpServiceBuilder {
-        let told = Arc::clone(&self.told);
-        service.on_rejection(move |rejected| told.lock().unwrap().push(rejected.kind()))
+        let reported = Arc::clone(&self.reported);
+        service.on_rejection(move |rejected| reported.lock().unwrap().push(rejected.kind()))
     }
 
     async fn expect(&self, app: &App, request: Request<Body>, id: Option<i64>, row: Row) {
-        self.told.lock().unwrap().clear();
+        self.reported.lock().unwrap().clear();
         let before = app.handle.statistics().await.rejected.get(row.0).copied().unwrap_or_default();
         let reply = app.send(request).await;
         self.check(app, reply, id, row, before).await;
@@ -73,10 +73,10 @@ impl Sheet {
             expected["error"]["data"] = json!({"requiredCapabilities": {"roots": {}}});
         }
         assert_eq!(body, expected, "{kind}");
-        assert_eq!(*self.told.lock().unwrap(), [kind], "the hook hears of {kind} once");
+        assert_eq!(*self.reported.lock().unwrap(), [kind], "the hook is called for {kind} once");
         assert_eq!(app.handle.statistics().await.rejected[kind], before + 1, "{kind} is counted once");
         let described = format!("\n| `{kind}` | {status} | {code} | ");
-        assert!(include_str!("../../src/guide/refusals.md").contains(&described), "the guide knows {described:?}");
+        assert!(include_str!("../../src/guide/refusals.md").contains(&described), "the guide lists {described:?}");
         self.produced.lock().unwrap().insert(kind);
     }
 }
@@ -342,7 +342,7 @@ async fn streams(sheet: &Sheet) {
 async fn the_server_itself(sheet: &Sheet) {
     let app = sheet.app(|service| service.streams(Streams::new().response_mode(ResponseMode::Json)));
     let client = app.open().await;
-    sheet.told.lock().unwrap().clear();
+    sheet.reported.lock().unwrap().clear();
     let held = tokio::spawn({
         let client = client.clone();
         async move { client.call(7, "hold", json!({"label": "a"})).await }

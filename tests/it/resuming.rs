@@ -276,7 +276,7 @@ async fn a_hole_is_reported_and_the_answer_survives() {
     assert_eq!(app.handle.statistics().await.dropped, 89);
 
     let after = client.resume(events[0].id()).await.sse().rest().await;
-    assert_eq!(after, events[1..], "who has heard of the hole does not hear of it again");
+    assert_eq!(after, events[1..], "a gap is reported once");
     assert_eq!(client.resume(&first).await.sse().rest().await, events);
 }
 

@@ -138,13 +138,13 @@ async fn a_panicking_engine_is_called_again() {
     engine.signal(&Signal::Resync);
     sleep(Duration::from_secs(1)).await;
     panics.store(false, Ordering::Relaxed);
-    engine.lose_bells(true);
+    engine.lose_signals(true);
     app.handle.tools_changed();
     sleep(Duration::from_secs(1)).await;
     engine.signal(&Signal::Resync);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(modern.message().await.unwrap().json()["method"], "notifications/tools/list_changed");
-    engine.lose_bells(false);
+    engine.lose_signals(false);
     engine.signal(&Signal::Resync);
     assert_eq!(listening.message().await.unwrap().json()["method"], "notifications/tools/list_changed");
 }
@@ -173,9 +173,9 @@ async fn a_panic_in_one_delivery_loses_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sweep_that_panics_stops_no_expiry() {
+async fn a_panicking_expiry_is_repeated() {
     let panics = switch();
-    let app = over(&engine("sweep", &switch(), &panics));
+    let app = over(&engine("expire", &switch(), &panics));
     app.open().await;
     panics.store(true, Ordering::Relaxed);
     sleep(Duration::from_secs(5)).await;

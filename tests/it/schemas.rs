@@ -137,7 +137,7 @@ fn app(tools: impl FnOnce(McpServer) -> McpServer) -> App {
 async fn lists(app: &App) -> [HashMap<String, Value>; 2] {
     let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
     let session = app.open_version("2025-06-18").await.post(list).await.message().await;
-    let modern = app.ask("tools/list", json!({})).await.message().await;
+    let modern = app.request("tools/list", json!({})).await.message().await;
     [session, modern].map(|answer| {
         let tools = answer["result"]["tools"].as_array().unwrap_or_else(|| panic!("{answer}"));
         tools.iter().map(|tool| (tool["name"].as_str().unwrap().to_owned(), tool.clone())).collect()
@@ -220,7 +220,7 @@ async fn arguments_that_are_an_enum_are_one_object() {
         ("maybe", json!({"deep": 1}), "1"),
     ] {
         assert_eq!(app.open().await.text_of(tool, arguments.clone()).await, text, "{tool}");
-        assert_eq!(text_of(app.ask_tool(tool, arguments).await).await, text, "{tool}");
+        assert_eq!(text_of(app.call_tool(tool, arguments).await).await, text, "{tool}");
     }
     let wrong = app.open().await.text_of("shape", json!({"kind": "circle", "side": 1})).await;
     assert!(wrong.contains("radius"), "{wrong}");

@@ -145,9 +145,9 @@ async fn ends_without_a_signal_are_detected() {
     let client = here.open().await;
     let mut stream = client.call(1, "progress", json!({"steps": 3, "delay_ms": 10_000})).await.sse();
     assert!(stream.message().await.is_some());
-    engine.lose_bells(true);
+    engine.lose_signals(true);
     assert_eq!(client.at(&there).delete().await.status, 200);
-    engine.lose_bells(false);
+    engine.lose_signals(false);
     engine.signal(&mcp_http::store::Signal::Resync);
     let rest = stream.rest().await;
     assert!(rest.len() == 1 && ended(&rest[0].json()), "{rest:?}");

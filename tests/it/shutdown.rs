@@ -67,7 +67,7 @@ async fn open_streams_are_closed_and_resumed() {
     app.probe.release("old");
     for mut rest in [again.sse(), held] {
         let answer = rest.message().await.unwrap().json();
-        assert_eq!(answer["result"]["content"][0]["text"], "released", "whoever cannot come back is not sent away");
+        assert_eq!(answer["result"]["content"][0]["text"], "released", "streams that cannot resume stay open");
     }
 }
 
@@ -354,7 +354,7 @@ async fn retained_contexts_do_not_delay_a_drain() {
                 None => app.post(call(id, "keep", json!({}))).await,
             };
             assert_eq!(reply.message().await["result"]["content"][0]["text"], "kept");
-            assert_eq!(app.ask_tool("keep", json!({})).await.message().await["result"]["content"][0]["text"], "kept");
+            assert_eq!(app.call_tool("keep", json!({})).await.message().await["result"]["content"][0]["text"], "kept");
         }
         assert_eq!(kept.lock().unwrap().len(), 6);
         let begun = Instant::now();

@@ -192,7 +192,7 @@ async fn reopened_standalone_streams_continue() {
     drop(get);
     client.app.handle.prompts_changed();
     let mut plain = client.listen_primed().await;
-    assert_eq!(method(&mut plain).await, PROMPTS, "a GET without an id is given what nobody was given");
+    assert_eq!(method(&mut plain).await, PROMPTS, "a GET without an id gets undelivered events");
     assert!(plain.is_silent().await);
 }
 

@@ -67,7 +67,7 @@ async fn client_requests_fail_and_progress_is_streamed() {
     let events = app.post(call(1, "progress", json!({"steps": 3}))).await.sse().rest().await;
     let progress: Vec<_> = events.iter().map(|event| event.json()["params"]["progress"].clone()).collect();
     assert_eq!(progress, [json!(1), json!(2), json!(3), json!(null)]);
-    assert!(events.iter().all(|event| event.id.is_none()), "nobody can come back for them");
+    assert!(events.iter().all(|event| event.id.is_none()), "the stream cannot be resumed");
     let subscribe =
         json!({"jsonrpc": "2.0", "id": 1, "method": "resources/subscribe", "params": {"uri": "test://fixed"}});
     assert_eq!(app.post(subscribe).await.error().await.0, -32602);
@@ -212,7 +212,7 @@ async fn a_disconnect_cancels_the_calls() {
             let states = ["a", "b"].map(|label| app.probe.state(label));
             assert_eq!(states, [Some("cancelled"); 2], "{mode:?} {tool} {stays}");
             let reply = app.post(call(3, "echo", json!({"message": "x"}))).await;
-            assert_eq!(text(reply).await, "x", "{mode:?} {tool}: there is room again");
+            assert_eq!(text(reply).await, "x", "{mode:?} {tool}: capacity is available again");
         }
         let report = app.handle.drain(Duration::ZERO).await;
         assert_eq!((report.calls, report.cut_calls), (0, 0), "{mode:?}");

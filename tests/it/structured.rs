@@ -47,8 +47,8 @@ fn app() -> App {
 /// Returns a tool's answer and output schema, as a client of a revision sees them.
 async fn seen(app: &App, version: ProtocolVersion, tool: &str) -> (Value, Option<Value>) {
     let (answer, list) = if version == ProtocolVersion::V2026_07_28 {
-        let answer = app.ask_tool(tool, json!({})).await.message().await;
-        (answer, app.ask("tools/list", json!({})).await.message().await)
+        let answer = app.call_tool(tool, json!({})).await.message().await;
+        (answer, app.request("tools/list", json!({})).await.message().await)
     } else {
         let client = app.open_version(version.as_str()).await;
         let list = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/list"});

@@ -51,30 +51,30 @@ async fn subscribe_to(client: &Client, uris: impl Iterator<Item = usize>) {
 
 /// Announces a change of each resource, and returns those that the stream reports: as many as are
 /// expected, and what else comes soon afterwards.
-pub(crate) async fn heard(
+pub(crate) async fn updated(
     app: &App,
     stream: &mut Sse,
     uris: impl Iterator<Item = String>,
     expected: usize,
 ) -> Vec<String> {
-    let mut heard = Vec::new();
+    let mut updated = Vec::new();
     for uri in uris {
         app.handle.resource_updated(&uri);
     }
     loop {
-        let patience = if heard.len() < expected { LONG } else { SOON };
-        let Ok(message) = timeout(patience, stream.message()).await else { break };
-        heard.push(message.unwrap().json()["params"]["uri"].as_str().unwrap().to_owned());
+        let limit = if updated.len() < expected { LONG } else { SOON };
+        let Ok(message) = timeout(limit, stream.message()).await else { break };
+        updated.push(message.unwrap().json()["params"]["uri"].as_str().unwrap().to_owned());
     }
-    heard.sort_unstable();
-    heard
+    updated.sort_unstable();
+    updated
 }
 
 fn id_of(client: &Client) -> SessionId {
     serde_json::from_value(json!(client.session)).unwrap()
 }
 
-async fn kept(engine: &FarEngine, session: SessionId) -> Vec<StateValue> {
+async fn stored(engine: &FarEngine, session: SessionId) -> Vec<StateValue> {
     engine.load_states(session, "mcp.", &[]).await.unwrap()
 }
 
@@ -84,7 +84,7 @@ async fn toggles_of_a_full_list_write_little() {
     let (a, b) = (at(&engine), at(&engine));
     let here = a.open().await;
     subscribe_to(&here, 0..FULL).await;
-    let whole: usize = kept(&engine, id_of(&here)).await.iter().map(|value| value.value.as_str().len()).sum();
+    let whole: usize = stored(&engine, id_of(&here)).await.iter().map(|value| value.value.as_str().len()).sum();
     assert!(whole > 240_000, "{whole}");
     let there = here.at(&b);
     let most = 16 << 10;
@@ -98,7 +98,7 @@ async fn toggles_of_a_full_list_write_little() {
     }
     let rejected = wish(&there, "resources/subscribe", &uri(FULL)).await;
     assert_eq!(rejected["error"]["code"], -32602, "{rejected}");
-    assert_eq!(engine.written(), 0, "a refusal writes nothing");
+    assert_eq!(engine.written(), 0, "a rejection writes nothing");
 }
 
 /// Other nodes read only the part of the list that changed.
@@ -110,13 +110,13 @@ async fn toggles_reach_the_node_of_the_reader() {
     let mut get = here.at(&b).listen_primed().await;
     for number in 0..40 {
         subscribe(&here, &uri(number)).await;
-        assert_eq!(heard(&b, &mut get, [uri(number), uri(number + 1)].into_iter(), 1).await, [uri(number)]);
+        assert_eq!(updated(&b, &mut get, [uri(number), uri(number + 1)].into_iter(), 1).await, [uri(number)]);
     }
     for number in (0..40).step_by(3) {
         unsubscribe(&here, &uri(number)).await;
     }
     let expected: Vec<String> = (0..40).filter(|number| number % 3 > 0).map(uri).collect();
-    assert_eq!(heard(&a, &mut get, (0..40).map(uri), expected.len()).await, expected);
+    assert_eq!(updated(&a, &mut get, (0..40).map(uri), expected.len()).await, expected);
 }
 
 /// Most clients have few subscriptions. These must not pay for what long lists need.
@@ -132,23 +132,23 @@ async fn toggles_of_short_lists_read_and_write_once() {
     let client = app.open().await;
     let changes = |steps: &Mutex<Vec<String>>| {
         let steps = std::mem::take(&mut *steps.lock().unwrap());
-        steps.into_iter().filter(|step| step.contains("state") || step == "tell").collect::<Vec<_>>()
+        steps.into_iter().filter(|step| step.contains("state") || step == "broadcast").collect::<Vec<_>>()
     };
     changes(&steps);
     for number in 0..16 {
         subscribe(&client, &uri(number)).await;
-        assert_eq!(changes(&steps), ["load_state", "store_state", "tell"], "{number}");
+        assert_eq!(changes(&steps), ["load_state", "store_state", "broadcast"], "{number}");
     }
     unsubscribe(&client, &uri(3)).await;
-    assert_eq!(changes(&steps), ["load_state", "store_state", "tell"]);
+    assert_eq!(changes(&steps), ["load_state", "store_state", "broadcast"]);
     let session = id_of(&client);
-    assert_eq!(kept(&engine, session).await.len(), 1);
+    assert_eq!(stored(&engine, session).await.len(), 1);
     subscribe_to(&client, 20..23).await;
     changes(&steps);
     for number in 100..110 {
         subscribe(&client, &uri(number)).await;
         unsubscribe(&client, &uri(number)).await;
-        assert_eq!(changes(&steps), ["load_state", "store_state", "tell"].repeat(2), "a long list, {number}");
+        assert_eq!(changes(&steps), ["load_state", "store_state", "broadcast"].repeat(2), "a long list, {number}");
     }
 }
 
@@ -174,7 +174,7 @@ async fn lists_of_the_old_layout_go_on() {
         let mut expected: Vec<String> = (0..length).filter(|number| *number != 2).chain([500]).map(uri).collect();
         expected.sort_unstable();
         assert_eq!(
-            heard(&a, &mut get, (0..length).chain([500]).map(uri), expected.len()).await,
+            updated(&a, &mut get, (0..length).chain([500]).map(uri), expected.len()).await,
             expected,
             "{length} {numbered}"
         );
@@ -206,7 +206,7 @@ pub(crate) async fn both_nodes_change_one_list_at_once(a: &App, b: &App) {
     let all = (0..4).flat_map(|round| (0..2).flat_map(move |half| (0..12).map(move |n| round * 100 + half * 20 + n)));
     let mut expected: Vec<String> = all.clone().filter(|number| number % 100 < 20).map(uri).collect();
     expected.sort_unstable();
-    assert_eq!(heard(a, &mut get, all.map(uri), expected.len()).await, expected);
+    assert_eq!(updated(a, &mut get, all.map(uri), expected.len()).await, expected);
 }
 
 #[tokio::test(start_paused = true)]

@@ -49,7 +49,7 @@ async fn live_streams_move_between_nodes() {
 async fn replaced_readers_get_a_retry_without_signals() {
     for (late, told) in [(0, 5_000), (300, 5_000), (1_500, 5_000), (60_000, 1_000)] {
         let pace = |_: &str, _| Pace::YIELD;
-        let engine = FarEngine::new(pace).late_bells(Duration::from_millis(late));
+        let engine = FarEngine::new(pace).late_signals(Duration::from_millis(late));
         let node = || App::with(|service| service.engine(engine.clone()));
         let (a, b) = (node(), node());
         let here = a.open().await;
@@ -61,7 +61,7 @@ async fn replaced_readers_get_a_retry_without_signals() {
         while let Some(event) = old.next().await {
             retry = event.retry.or(retry);
         }
-        assert_eq!(retry, Some(told), "with bells late by {late} ms");
+        assert_eq!(retry, Some(told), "with signals late by {late} ms");
         drop(new);
     }
 }

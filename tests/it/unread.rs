@@ -31,7 +31,7 @@ fn app(mode: ResponseMode, stateless: bool) -> App {
 }
 
 /// Returns a call without a session, of either era.
-fn ask(stateless: bool, tool: &str, principal: &str) -> Request<Body> {
+fn call_of(stateless: bool, tool: &str, principal: &str) -> Request<Body> {
     let call =
         if stateless { request(Method::POST).message(call(7, tool, json!({}))) } else { modern_call(tool, json!({})) };
     call.principal(principal)
@@ -60,12 +60,12 @@ async fn the_largest_account_is_cut() {
         let app = app(mode, stateless);
         let mut anns = Vec::new();
         for _ in 0..4 {
-            anns.push(app.send(ask(stateless, "big", "ann")).await);
+            anns.push(app.send(call_of(stateless, "big", "ann")).await);
             sleep(Duration::from_millis(1)).await;
         }
         let says = format!("{mode:?}, stateless: {stateless}");
         // Her own answers are not cut for a new one, unless one of them has stalled.
-        let reply = app.send(ask(stateless, "big", "ann")).await;
+        let reply = app.send(call_of(stateless, "big", "ann")).await;
         if mode == ResponseMode::Sse && stateless {
             assert_eq!((reply.status.as_u16(), cut(&app).await), (200, 1), "a stream gives way to a stream: {says}");
             assert_eq!(anns.remove(0).piece().await, None, "{says}");
@@ -75,33 +75,33 @@ async fn the_largest_account_is_cut() {
             assert_eq!((cut(&app).await, app.handle.statistics().await.answers_refused), (0, 1), "{says}");
         }
         let before = cut(&app).await;
-        let bobs = app.send(ask(stateless, "big", "bob")).await;
+        let bobs = app.send(call_of(stateless, "big", "bob")).await;
         assert_eq!((bobs.status.as_u16(), cut(&app).await), (200, before + 1), "{says}");
         assert_eq!(anns.remove(0).piece().await, None, "the longest unread is cut: {says}");
         assert_eq!(length(bobs).await, MIB, "{says}");
         for ann in anns {
             assert_eq!(length(ann).await, MIB, "{says}");
         }
-        assert_eq!(length(app.send(ask(stateless, "big", "ann")).await).await, MIB, "{says}");
+        assert_eq!(length(app.send(call_of(stateless, "big", "ann")).await).await, MIB, "{says}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn stalled_answers_are_cut_for_their_account() {
     let app = app(ResponseMode::Auto, false);
-    let mut first = app.send(ask(false, "big", "ann")).await;
+    let mut first = app.send(call_of(false, "big", "ann")).await;
     let mut others = Vec::new();
     for _ in 0..3 {
-        others.push(app.send(ask(false, "big", "ann")).await);
+        others.push(app.send(call_of(false, "big", "ann")).await);
     }
-    assert!(rejected(&app.send(ask(false, "big", "ann")).await));
+    assert!(rejected(&app.send(call_of(false, "big", "ann")).await));
     sleep(Duration::from_secs(5)).await;
     for other in &mut others {
         assert!(other.piece().await.is_some());
     }
-    others.push(app.send(ask(false, "big", "ann")).await);
+    others.push(app.send(call_of(false, "big", "ann")).await);
     assert_eq!((first.piece().await, cut(&app).await), (None, 1));
-    assert!(rejected(&app.send(ask(false, "big", "ann")).await), "the others are read");
+    assert!(rejected(&app.send(call_of(false, "big", "ann")).await), "the others are read");
     for other in others {
         assert_eq!(other.status, StatusCode::OK);
     }
@@ -114,7 +114,7 @@ async fn unread_streams_count_their_queued_bytes() {
         let app = app(ResponseMode::Auto, stateless);
         let mut anns = Vec::new();
         for _ in 0..5 {
-            anns.push(app.send(ask(stateless, "later", "ann")).await);
+            anns.push(app.send(call_of(stateless, "later", "ann")).await);
         }
         assert!(anns.iter().all(Reply::is_sse));
         if begun {
@@ -126,7 +126,7 @@ async fn unread_streams_count_their_queued_bytes() {
         sleep(Duration::from_secs(if begun { 1 } else { 6 })).await;
         let says = format!("stateless: {stateless}, begun: {begun}");
         assert_eq!(cut(&app).await, 1, "{says}");
-        let bobs = app.send(ask(stateless, "big", "bob")).await;
+        let bobs = app.send(call_of(stateless, "big", "bob")).await;
         assert_eq!((bobs.status.as_u16(), cut(&app).await), (200, 2), "{says}");
         let mut whole = 0;
         for mut ann in anns {
@@ -157,7 +157,7 @@ async fn cut_session_streams_can_be_resumed() {
         sleep(Duration::from_millis(1)).await;
         begun.push((stream, first));
     }
-    let bobs = app.send(ask(false, "big", "bob")).await;
+    let bobs = app.send(call_of(false, "big", "bob")).await;
     assert_eq!((length(bobs).await, cut(&app).await), (MIB, 1));
     let (mut stream, first) = begun.remove(0);
     assert!(stream.next_piece().await.is_none(), "it is cut");
@@ -171,7 +171,7 @@ async fn a_client_that_reads_too_slowly_is_cut() {
     for (stateless, tool) in [(false, "big"), (false, "later"), (true, "big"), (true, "later")] {
         for (pause, pieces) in [(29, 2..=4), (10, 32..=34)] {
             let app = app(ResponseMode::Auto, stateless);
-            let mut reply = app.send(ask(stateless, tool, "ann")).await;
+            let mut reply = app.send(call_of(stateless, tool, "ann")).await;
             sleep(Duration::from_secs(1)).await;
             let (mut read, mut got) = (0, 0);
             while let Some(size) = reply.piece().await {

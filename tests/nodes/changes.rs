@@ -94,6 +94,6 @@ fn changes_without_a_holder_arrive_once() {
     }
     let lost: Vec<_> = told.iter().filter(|(_, (tools, updated))| *tools < 1 || *updated < 1).collect();
     let doubled: Vec<_> = told.iter().filter(|(_, (tools, updated))| *tools > 1 || *updated > 1).collect();
-    println!("{} clients were told; lost {}, doubled {}", told.len(), lost.len(), doubled.len());
+    println!("{} clients got the change; lost {}, doubled {}", told.len(), lost.len(), doubled.len());
     assert!(lost.is_empty() && doubled.is_empty(), "lost: {lost:?}, doubled: {doubled:?}");
 }

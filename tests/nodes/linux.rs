@@ -16,7 +16,7 @@ fn resident(process: u32) -> usize {
 
 /// Returns the memory that the server uses for data, in bytes.
 fn used(redis: &RedisServer) -> usize {
-    let facts = redis.ask(&["info", "memory"]);
+    let facts = redis.command(&["info", "memory"]);
     let used = facts.lines().find_map(|line| line.strip_prefix("used_memory_dataset:"));
     used.unwrap_or_else(|| panic!("{facts}")).trim().parse().unwrap()
 }
@@ -50,7 +50,7 @@ fn stopped_clients_cost_little_and_see_gaps() {
     }
     until_within(LONG * 3, "the calls are over", || {
         most = (most.0.max(resident(a.process_id())), most.1.max(used(&redis)));
-        redis.ask(&["--scan", "--pattern", "mcp:{0}:c:*"]).trim().is_empty()
+        redis.command(&["--scan", "--pattern", "mcp:{0}:c:*"]).trim().is_empty()
     });
     // One client reads on and its stream ends. The other connections are too far behind and are
     // cut.

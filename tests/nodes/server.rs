@@ -39,7 +39,7 @@ fn frequent_connection_cuts_lose_no_message() {
             times += 1;
             assert!(times < 160, "{cut} connections were cut");
             for kind in ["normal", "pubsub"] {
-                let killed = redis.ask(&["client", "kill", "type", kind, "skipme", "yes"]);
+                let killed = redis.command(&["client", "kill", "type", kind, "skipme", "yes"]);
                 cut += killed.trim().parse::<usize>().unwrap_or_else(|_| panic!("{killed}"));
             }
             thread::sleep(Duration::from_millis(250));
@@ -52,7 +52,7 @@ const PING: &str = r#"{"jsonrpc":"2.0","id":7,"method":"ping"}"#;
 
 /// Pings a session at each node, again and again. Returns how often a node answered 503 with
 /// `Retry-After`.
-fn refusals(nodes: &[&Server], session: &str, during: impl FnOnce()) -> usize {
+fn count_rejections(nodes: &[&Server], session: &str, during: impl FnOnce()) -> usize {
     let over = AtomicUsize::new(0);
     let rejected = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -91,8 +91,8 @@ fn waited_for(redis: &mut RedisServer, cruelty: impl FnOnce(&mut RedisServer)) {
     let session = a.open();
     let calls = (0..CLIENTS).map(|_| Call::progress(a.open(), 400, 20, &nodes).faithful()).collect();
     let mut rejected = 0;
-    let calls = follow_all(calls, CLIENTS * 10, || rejected = refusals(&[&a, &b], &session, || cruelty(redis)));
-    assert!(rejected > 0, "nobody noticed");
+    let calls = follow_all(calls, CLIENTS * 10, || rejected = count_rejections(&[&a, &b], &session, || cruelty(redis)));
+    assert!(rejected > 0, "no request was rejected");
     for call in calls {
         call.is_done(400);
         assert_eq!(call.resumed, 0, "its stream was closed");
@@ -105,7 +105,7 @@ fn waited_for(redis: &mut RedisServer, cruelty: impl FnOnce(&mut RedisServer)) {
 fn nodes_wait_for_a_paused_server() {
     waited_for(&mut RedisServer::start(), |redis| {
         let pause = LEASE + Duration::from_secs(2);
-        redis.ask(&["client", "pause", &pause.as_millis().to_string(), "all"]);
+        redis.command(&["client", "pause", &pause.as_millis().to_string(), "all"]);
         thread::sleep(pause + Duration::from_secs(1));
     });
 }
@@ -125,16 +125,16 @@ fn nodes_wait_for_a_loading_server() {
     waited_for(&mut RedisServer::start(), |redis| {
         // The server reports that it is loading while it reads an image, but rarely while it reads
         // commands. So the test writes an image.
-        redis.ask(&["client", "pause", "60000", "write"]);
-        redis.ask(&["bgrewriteaof"]);
-        until("there is an image", || redis.ask(&["info", "persistence"]).contains("aof_rewrite_in_progress:0"));
-        let keys: u32 = redis.ask(&["dbsize"]).trim().parse().unwrap();
+        redis.command(&["client", "pause", "60000", "write"]);
+        redis.command(&["bgrewriteaof"]);
+        until("there is an image", || redis.command(&["info", "persistence"]).contains("aof_rewrite_in_progress:0"));
+        let keys: u32 = redis.command(&["dbsize"]).trim().parse().unwrap();
         redis.kill();
         let delay = (3_000_000 / keys).to_string();
         redis.start_again_with(&["--key-load-delay", &delay, "--loading-process-events-interval-bytes", "1024"]);
         let mut loading = 0;
         until("it has loaded", || {
-            let said = redis.ask(&["ping"]);
+            let said = redis.command(&["ping"]);
             loading += usize::from(said.starts_with("LOADING"));
             said.starts_with("PONG")
         });
@@ -155,7 +155,7 @@ fn clients_of_an_emptied_server_reopen() {
     let mut emptied = Instant::now();
     let mut late = None;
     let calls = follow_all(faithful.collect(), CLIENTS * 10, || {
-        redis.ask(&["flushall"]);
+        redis.command(&["flushall"]);
         emptied = Instant::now();
         // A node that is used at once must not conclude that the server kept its data.
         [&a, &b].iter().for_each(|node| echo(node, &node.open()));

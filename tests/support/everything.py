@@ -149,7 +149,7 @@ def wait_for(port: int) -> None:
             return socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
             if time.monotonic() > deadline:
-                raise Failed(f"nobody listens on port {port}") from None
+                raise Failed(f"no server listens on port {port}") from None
             time.sleep(0.02)
 
 

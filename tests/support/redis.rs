@@ -70,8 +70,8 @@ impl RedisServer {
     }
 
     /// Sends a command, as an operator would.
-    pub(crate) fn ask(&self, command: &[&str]) -> String {
-        asked(&self.cli, &[&["-p", &self.port.to_string()], command].concat())
+    pub(crate) fn command(&self, command: &[&str]) -> String {
+        output_of(&self.cli, &[&["-p", &self.port.to_string()], command].concat())
     }
 
     /// Returns the bytes of all files of the server.
@@ -91,18 +91,18 @@ impl RedisServer {
 
     /// Records everything the server publishes from now on.
     #[allow(dead_code, reason = "not every binary listens")]
-    pub(crate) fn everything_told(&self) -> Told {
+    pub(crate) fn everything_published(&self) -> Published {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let told = file.reopen().unwrap();
+        let output = file.reopen().unwrap();
         let cli =
-            Command::new("redis-cli").args(["-p", &self.port.to_string(), "psubscribe", "*"]).stdout(told).spawn();
-        let told = Told { cli: cli.expect("redis-cli comes with redis-server"), file };
+            Command::new("redis-cli").args(["-p", &self.port.to_string(), "psubscribe", "*"]).stdout(output).spawn();
+        let published = Published { cli: cli.expect("redis-cli comes with redis-server"), file };
         let start = Instant::now();
-        while told.so_far().is_empty() {
+        while published.so_far().is_empty() {
             assert!(start.elapsed() < Duration::from_secs(20), "redis-cli does not subscribe");
             std::thread::sleep(Duration::from_millis(5));
         }
-        told
+        published
     }
 
     /// Copies the files of the running server.
@@ -147,8 +147,8 @@ impl RedisServer {
     /// Waits until this process serves, and not another one that found the port free, too.
     fn serves(&mut self) {
         let own = format!("process_id:{}\r", self.process.id());
-        self.until("it says who it is", |server| server.ask(&["info", "server"]).contains(&own));
-        self.until("it has read what it kept", |server| server.ask(&["ping"]).starts_with("PONG"));
+        self.until("it says who it is", |server| server.command(&["info", "server"]).contains(&own));
+        self.until("it has read what it kept", |server| server.command(&["ping"]).starts_with("PONG"));
     }
 
     fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
@@ -163,7 +163,7 @@ impl RedisServer {
 }
 
 /// Returns the output of redis-cli.
-fn asked(cli: &[String], arguments: &[&str]) -> String {
+fn output_of(cli: &[String], arguments: &[&str]) -> String {
     let output = Command::new("redis-cli").args(cli).args(arguments).output();
     String::from_utf8_lossy(&output.expect("redis-cli comes with redis-server").stdout).into_owned()
 }
@@ -199,19 +199,19 @@ fn copy_all(from: &Path, to: &Path) {
 
 /// The messages that a server has published.
 #[allow(dead_code, reason = "not every binary listens")]
-pub(crate) struct Told {
+pub(crate) struct Published {
     cli: Child,
     file: tempfile::NamedTempFile,
 }
 
 #[allow(dead_code, reason = "not every binary listens")]
-impl Told {
+impl Published {
     pub(crate) fn so_far(&self) -> Vec<u8> {
         std::fs::read(self.file.path()).unwrap()
     }
 }
 
-impl Drop for Told {
+impl Drop for Published {
     fn drop(&mut self) {
         let _ = self.cli.kill();
         let _ = self.cli.wait();
@@ -448,7 +448,7 @@ impl RedisCluster {
     }
 
     fn about(&self, port: u16, request: &[&str]) -> String {
-        asked(&self.cli, &[&["-p", &port.to_string()], request].concat())
+        output_of(&self.cli, &[&["-p", &port.to_string()], request].concat())
     }
 
     /// Returns the URLs of some nodes.
@@ -478,7 +478,7 @@ impl RedisCluster {
             rest.split(|end: char| !end.is_ascii_digit()).next()?.parse().ok()
         };
         let said = place("master_repl_offset:").expect("a master says how far it is");
-        wait_until("the replica was told everything", || place(",offset=").is_some_and(|place| place >= said));
+        wait_until("the replica has received everything", || place(",offset=").is_some_and(|place| place >= said));
         let (_, process) = self.nodes.iter_mut().find(|(of, _)| *of == port).unwrap();
         process.kill().unwrap();
         process.wait().unwrap();

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Round, accept, asks, plain, text};
+use super::{Round, accept, assert_requests, plain, text};
 use crate::support::{App, call};
 
 const UNUSABLE: &str = "Invalid params: `requestState` cannot be used";
@@ -45,7 +45,7 @@ async fn request_state_is_bound_to_exact_arguments() {
             if made_for == "[]" {
                 continue;
             }
-            asks(&asked, &["user_name"]);
+            assert_requests(&asked, &["user_name"]);
             assert_eq!(text(&greet(&app, made_for, Some(&asked)).await), "Hello, Ann!", "{made_for}");
             assert_eq!(
                 greet(&app, used_for, Some(&asked)).await["error"]["message"],
@@ -101,7 +101,7 @@ async fn unrelated_requests_ignore_request_state() {
     while event.primes() {
         event = stream.next_any().await.unwrap();
     }
-    assert_eq!(event.json()["method"], "elicitation/create", "whose user is asked all the same");
+    assert_eq!(event.json()["method"], "elicitation/create", "the user still gets the request");
 }
 
 /// A hundred thousand answers, and an answer of 4 MB, are accepted. Invalid answers are rejected.

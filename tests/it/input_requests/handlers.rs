@@ -12,7 +12,7 @@ use mcp_http::{McpServer, McpService};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{Name, Round, Sure, accept, asks, text};
+use super::{Name, Round, Sure, accept, assert_requests, text};
 use crate::support::App;
 
 fn serving(server: McpServer) -> App {
@@ -87,7 +87,7 @@ async fn requests_in_a_race_are_sent_when_idle() {
     }
     let app = serving(new().tool("races", "Races.", races));
     let asked = Round::tool(&app, "races").answer().await;
-    asks(&asked, &["roots-1"]);
+    assert_requests(&asked, &["roots-1"]);
     let answered = Round::tool(&app, "races").again(&asked, json!({"roots-1": {"roots": []}})).answer().await;
     assert_eq!(text(&answered), "0");
 }
@@ -98,7 +98,7 @@ async fn requests_in_a_race_are_sent_when_idle() {
 #[tokio::test(start_paused = true)]
 async fn requests_after_the_answer_fail_as_ended() {
     let (told, mut heard) = mpsc::unbounded_channel();
-    let app = serving(new().tool("leaves", "Leaves somebody behind.", move |cx: Context| {
+    let app = serving(new().tool("leaves", "Leaves a task behind.", move |cx: Context| {
         let told = told.clone();
         async move {
             tokio::spawn(async move {
@@ -220,7 +220,7 @@ async fn untyped_requests_need_their_capability() {
     }
     let app = serving(new().tool("untyped", "Asks without types.", untyped));
     let round = || Round::tool(&app, "untyped");
-    asks(&round().answer().await, &["sampling-1"]);
+    assert_requests(&round().answer().await, &["sampling-1"]);
     let rejected = Round { capabilities: json!({"elicitation": {}, "roots": {}}), ..round() }.reply().await;
     assert_eq!(rejected.status, 400);
     assert_eq!(rejected.json().await["error"]["data"], json!({"requiredCapabilities": {"sampling": {}}}));

@@ -92,7 +92,7 @@ fn named(name: &str, version: &str, configure: impl FnOnce(McpServiceBuilder) ->
         .tool("book", "Books a seat.", book)
         .tool("elsewhere", "Asks from a task.", elsewhere)
         .tool("streaming", "Says something, then asks.", streaming)
-        .tool("endless", "Asks for ever.", endless)
+        .tool("endless", "Sends requests without end.", endless)
         .prompt("prompt", "Asks.", prompt)
         .resource("test://asking", "asking", resource)
         .with_state(Taken::default());
@@ -174,12 +174,12 @@ fn text(answer: &Value) -> &str {
 }
 
 #[track_caller]
-fn asks(answer: &Value, keys: &[&str]) {
+fn assert_requests(answer: &Value, keys: &[&str]) {
     assert_eq!(answer["result"]["resultType"], "input_required", "{answer}");
     let requests = answer["result"]["inputRequests"].as_object().unwrap();
     assert_eq!(requests.keys().collect::<Vec<_>>(), keys);
     assert!(!answer["result"]["requestState"].as_str().unwrap().is_empty());
-    assert_eq!(answer["result"].get("ttlMs"), None, "what asks is not cached");
+    assert_eq!(answer["result"].get("ttlMs"), None, "a result with requests is not cached");
 }
 
 /// The client may also send its answers with the first call, without a request state.
@@ -189,7 +189,7 @@ fn asks(answer: &Value, keys: &[&str]) {
 async fn repeated_calls_with_answers_complete() {
     let app = plain();
     let asked = Round::tool(&app, "greet").answer().await;
-    asks(&asked, &["user_name"]);
+    assert_requests(&asked, &["user_name"]);
     let request = &asked["result"]["inputRequests"]["user_name"];
     assert_eq!(request["method"], "elicitation/create");
     assert_eq!(request["params"]["message"], "What is your name?");
@@ -213,10 +213,10 @@ async fn repeated_calls_with_answers_complete() {
 async fn concurrent_requests_share_a_round() {
     let app = plain();
     let asked = Round::tool(&app, "everything").answer().await;
-    asks(&asked, &["client_roots", "greeting", "user_name"]);
+    assert_requests(&asked, &["client_roots", "greeting", "user_name"]);
     let some = json!({"user_name": accept(json!({"name": "Ann"})), "client_roots": {"roots": [{"uri": "file:///a"}]}});
     let asked = Round::tool(&app, "everything").again(&asked, some).answer().await;
-    asks(&asked, &["greeting"]);
+    assert_requests(&asked, &["greeting"]);
     let haiku = json!({"role": "assistant", "model": "m", "content": {"type": "text", "text": "frog"}});
     let answered = Round::tool(&app, "everything").again(&asked, json!({"greeting": haiku})).answer().await;
     assert_eq!(text(&answered), "Ann frog 1");
@@ -229,17 +229,17 @@ async fn concurrent_requests_share_a_round() {
 async fn steps_run_once_over_all_rounds() {
     let app = plain();
     let first = Round::tool(&app, "book").answer().await;
-    asks(&first, &["elicitation-1"]);
+    assert_requests(&first, &["elicitation-1"]);
     let second = Round::tool(&app, "book").again(&first, json!({"elicitation-1": accept(json!({"name": "Ann"}))}));
     let second = second.answer().await;
-    asks(&second, &["elicitation-2"]);
+    assert_requests(&second, &["elicitation-2"]);
     assert_eq!(second["result"]["inputRequests"]["elicitation-2"]["params"]["message"], "Seat 0?");
     assert_ne!(first["result"]["requestState"], second["result"]["requestState"]);
     let third = Round::tool(&app, "book").again(&second, json!({"elicitation-2": accept(json!({"sure": true}))}));
     assert_eq!(text(&third.answer().await), "Ann 0 true");
     // Another call runs the step again, and does not get the answers of the first one.
     let other = Round::tool(&app, "book").again(&first, json!({})).answer().await;
-    asks(&other, &["elicitation-1"]);
+    assert_requests(&other, &["elicitation-1"]);
 }
 
 /// Another principal, other arguments, another tool or a changed state is rejected with -32602.
@@ -252,19 +252,19 @@ async fn request_state_opens_for_its_own_call_only() {
     let asked = round(Some("ann")).answer().await;
     let answers = json!({"user_name": accept(json!({"name": "Ann"}))});
     let sealed = asked["result"]["requestState"].as_str().unwrap();
-    let mut refusals = vec![
+    let mut wrong_rounds = vec![
         round(Some("bob")).again(&asked, answers.clone()),
         round(None).again(&asked, answers.clone()),
         round(Some("ann")).again(&asked, answers.clone()).with("arguments", json!({"other": 1})),
         Round { principal: Some("ann"), ..Round::tool(&app, "everything") }.again(&asked, answers.clone()),
     ];
     for wrong in [format!("{sealed}-TAMPERED"), sealed[1..].to_owned(), String::new(), "x".repeat(5_000)] {
-        refusals.push(round(Some("ann")).again(&asked, answers.clone()).with("requestState", json!(wrong)));
+        wrong_rounds.push(round(Some("ann")).again(&asked, answers.clone()).with("requestState", json!(wrong)));
     }
     for wrong in [json!(7), json!({"x": 1})] {
-        refusals.push(round(Some("ann")).again(&asked, answers.clone()).with("requestState", wrong));
+        wrong_rounds.push(round(Some("ann")).again(&asked, answers.clone()).with("requestState", wrong));
     }
-    for rejected in refusals {
+    for rejected in wrong_rounds {
         let error = rejected.answer().await["error"].clone();
         assert_eq!(error, json!({"code": -32602, "message": "Invalid params: `requestState` cannot be used"}));
     }
@@ -333,7 +333,7 @@ async fn a_call_has_only_so_many_rounds() {
             assert_eq!(next["error"]["code"], -32603);
             assert!(next["error"]["message"].as_str().unwrap().contains("3 rounds"), "{next}");
         } else {
-            asks(&next, &[&format!("elicitation-{}", round + 1)]);
+            assert_requests(&next, &[&format!("elicitation-{}", round + 1)]);
         }
         asked = next;
     }
@@ -354,7 +354,7 @@ async fn invalid_answers_fail_and_missing_are_requested_again() {
         assert_eq!(answer["error"]["code"], -32602, "{answer}");
     }
     let other = json!({"wrong_key": accept(json!({"name": "Ann"}))});
-    asks(&Round::tool(&app, "greet").with("inputResponses", other).answer().await, &["user_name"]);
+    assert_requests(&Round::tool(&app, "greet").with("inputResponses", other).answer().await, &["user_name"]);
 }
 
 /// The call is rejected with -32021, which names the missing capability.
@@ -385,13 +385,13 @@ async fn prompts_and_resources_send_requests_too() {
     let app = plain();
     let prompt = || Round::new(&app, "prompts/get", "prompt", json!({"name": "prompt"}));
     let asked = prompt().answer().await;
-    asks(&asked, &["user_context"]);
+    assert_requests(&asked, &["user_context"]);
     let answers = json!({"user_context": accept(json!({"name": "Ann"}))});
     let answered = prompt().again(&asked, answers).answer().await;
     assert_eq!(answered["result"]["messages"][0]["content"]["text"], "Ann");
     let read = || Round::new(&app, "resources/read", "test://asking", json!({"uri": "test://asking"}));
     let asked = read().answer().await;
-    asks(&asked, &["roots-1"]);
+    assert_requests(&asked, &["roots-1"]);
     let answered = read().again(&asked, json!({"roots-1": {"roots": []}})).answer().await;
     assert_eq!(answered["result"]["contents"][0]["text"], "0");
 }
@@ -402,16 +402,16 @@ async fn prompts_and_resources_send_requests_too() {
 #[tokio::test(start_paused = true)]
 async fn requests_end_the_call_in_any_mode() {
     let app = plain();
-    asks(&Round::tool(&app, "elsewhere").answer().await, &["roots-1"]);
+    assert_requests(&Round::tool(&app, "elsewhere").answer().await, &["roots-1"]);
     let events = Round::tool(&app, "streaming").reply().await.sse().rest().await;
     assert_eq!(events.len(), 2);
     assert_eq!(events[0].json()["method"], "notifications/progress");
-    asks(&events[1].json(), &["roots-1"]);
+    assert_requests(&events[1].json(), &["roots-1"]);
     for mode in [ResponseMode::Json, ResponseMode::Sse] {
         let app = self::app(|service| service.streams(Streams::new().response_mode(mode)));
         let reply = Round::tool(&app, "greet").reply().await;
         let answer = if mode == ResponseMode::Json { reply.json().await } else { reply.sse().rest().await[0].json() };
-        asks(&answer, &["user_name"]);
+        assert_requests(&answer, &["user_name"]);
     }
 }
 

@@ -42,12 +42,12 @@ fn events(messages: &[String]) -> String {
 async fn each_mode_has_its_exact_bodies() {
     for mode in MODES {
         let app = App::in_mode(mode);
-        let reply = app.ask_tool("echo", json!({"message": "hi"})).await;
+        let reply = app.call_tool("echo", json!({"message": "hi"})).await;
         assert_eq!(reply.is_sse(), mode == ResponseMode::Sse);
         let expected = if mode == ResponseMode::Sse { events(&[result("hi")]) } else { result("hi") };
         assert_eq!(reply.text().await, expected, "{mode:?}: a call that only answers");
 
-        let reply = app.ask_tool("progress", json!({"steps": 2})).await;
+        let reply = app.call_tool("progress", json!({"steps": 2})).await;
         assert_eq!(reply.is_sse(), mode != ResponseMode::Json);
         let expected = match mode {
             ResponseMode::Json => result("done"),
@@ -59,7 +59,7 @@ async fn each_mode_has_its_exact_bodies() {
 
         // A client that asked for no progress receives none.
         let steps = json!({"name": "progress", "arguments": {"steps": 2}});
-        let reply = app.ask("tools/call", steps).await;
+        let reply = app.request("tools/call", steps).await;
         assert_eq!(reply.is_sse(), mode == ResponseMode::Sse);
         assert_eq!(reply.message().await["result"]["content"][0]["text"], "done");
     }
@@ -76,18 +76,18 @@ async fn silent_calls_stream_after_the_delay() {
             let app =
                 App::streaming(|streams| streams.response_mode(mode).stream_after(Duration::from_millis(silence)));
             let start = Instant::now();
-            let reply = app.ask_tool("slow", json!({"ms": 10_000, "label": "a"})).await;
+            let reply = app.call_tool("slow", json!({"ms": 10_000, "label": "a"})).await;
             let after = start.elapsed().as_millis();
             assert!((u128::from(silence)..u128::from(silence) + 5).contains(&after), "{after} ms");
             assert!(reply.is_sse());
             assert_eq!(reply.text().await, format!(":\n\n{}", events(&[result("slept")])), "{mode:?}");
             let start = Instant::now();
-            let reply = app.ask_tool("slow", json!({"ms": silence - 10, "label": "a"})).await;
+            let reply = app.call_tool("slow", json!({"ms": silence - 10, "label": "a"})).await;
             assert_eq!(reply.is_sse(), mode == ResponseMode::Sse);
             assert!(start.elapsed().as_millis() < u128::from(silence));
         }
     }
-    let reply = App::in_mode(ResponseMode::Json).ask_tool("slow", json!({"ms": 600_000, "label": "a"})).await;
+    let reply = App::in_mode(ResponseMode::Json).call_tool("slow", json!({"ms": 600_000, "label": "a"})).await;
     assert_eq!(reply.text().await, result("slept"), "in JSON it waits as long as it takes");
 }
 
@@ -98,7 +98,7 @@ async fn silent_calls_stream_after_the_delay() {
 async fn messages_are_streamed_when_sent() {
     let app = App::new();
     let start = Instant::now();
-    let mut stream = app.ask_tool("progress", json!({"steps": 3, "delay_ms": 100})).await.sse();
+    let mut stream = app.call_tool("progress", json!({"steps": 3, "delay_ms": 100})).await.sse();
     for step in 1_u64..=3 {
         assert_eq!(stream.next_any().await.unwrap().json()["params"]["progress"], step);
         let after = start.elapsed();
@@ -109,7 +109,7 @@ async fn messages_are_streamed_when_sent() {
     }
     assert_eq!(stream.rest().await.len(), 1);
     // A burst is sent as one piece.
-    let mut stream = app.ask_tool("progress", json!({"steps": 50})).await.sse();
+    let mut stream = app.call_tool("progress", json!({"steps": 50})).await.sse();
     whole(&stream.rest().await, 50);
     assert_eq!(stream.chunks.len(), 1, "{:?}", stream.chunks);
 }
@@ -120,7 +120,7 @@ async fn messages_are_streamed_when_sent() {
 #[tokio::test(start_paused = true)]
 async fn a_quiet_stream_sends_comments_or_none() {
     let app = App::streaming(|streams| streams.keep_alive(Duration::from_secs(10)));
-    let reply = app.ask_tool("slow", json!({"ms": 35_000, "label": "a"})).await;
+    let reply = app.call_tool("slow", json!({"ms": 35_000, "label": "a"})).await;
     for (name, value) in [
         ("content-type", Some("text/event-stream")),
         ("cache-control", Some("no-cache, no-transform")),
@@ -133,7 +133,7 @@ async fn a_quiet_stream_sends_comments_or_none() {
     assert_eq!(reply.text().await, format!(":\n\n:\n\n:\n\n:\n\n{}", events(&[result("slept")])));
     for every in [Duration::ZERO, Duration::MAX] {
         let app = App::streaming(|streams| streams.keep_alive(every));
-        let text = app.ask_tool("slow", json!({"ms": 600_000, "label": "a"})).await.text().await;
+        let text = app.call_tool("slow", json!({"ms": 600_000, "label": "a"})).await.text().await;
         assert_eq!(text, format!(":\n\n{}", events(&[result("slept")])), "{every:?}");
     }
 }
@@ -158,17 +158,17 @@ async fn only_protocol_errors_have_an_error_status() {
             ("tools/none", json!({}), 404, -32601),
             ("ping", json!({}), 404, -32601),
         ] {
-            let reply = app.ask(method, params.clone()).await;
+            let reply = app.request(method, params.clone()).await;
             assert_eq!(reply.is_sse(), status == 200 && mode == ResponseMode::Sse, "{mode:?} {method} {params}");
             assert_eq!(reply.rejection.is_some(), status != 200, "{mode:?} {method} {params}");
             assert_eq!(crate::table::read(reply).await, seen(status, code, Some("1")), "{mode:?} {method} {params}");
         }
         for tool in ["boom", "leak"] {
-            let text = app.ask_tool(tool, json!({})).await.text().await;
+            let text = app.call_tool(tool, json!({})).await.text().await;
             assert!(!text.contains("secret"), "{mode:?} {tool}: {text}");
         }
         // The model can correct an unsuitable argument, so the tool reports it in its result.
-        let unfit = app.ask_tool("echo", json!({"message": 7})).await.message().await;
+        let unfit = app.call_tool("echo", json!({"message": 7})).await.message().await;
         assert!(unfit["result"]["isError"] == true || unfit["error"]["code"] == -32602, "{unfit}");
     }
 }
@@ -181,13 +181,13 @@ async fn calls_receive_their_own_messages_only() {
     let app = App::new();
     let client = app.open().await;
     let mut get = client.listen_primed().await;
-    let mut held = app.ask_tool("note_and_hold", json!({"label": "a"})).await.sse();
+    let mut held = app.call_tool("note_and_hold", json!({"label": "a"})).await.sse();
     assert!(held.message().await.is_some());
     app.handle.tools_changed();
     app.handle.resource_updated("test://fixed");
     assert_eq!(get.message().await.unwrap().json()["method"], "notifications/tools/list_changed");
-    assert!(held.is_silent().await, "nobody asked for it on this stream");
-    let logged = app.ask("tools/call", json!({"name": "log", "_meta": {LOG_KEY: "debug"}})).await;
+    assert!(held.is_silent().await, "it belongs to another stream");
+    let logged = app.request("tools/call", json!({"name": "log", "_meta": {LOG_KEY: "debug"}})).await;
     let messages = logged.sse().rest().await;
     assert_eq!(messages.len(), 5);
     assert!(messages[..4].iter().all(|event| event.json()["method"] == "notifications/message"));
@@ -231,10 +231,10 @@ async fn equal_ids_get_their_own_answers() {
         let app = App::in_mode(mode);
         let one = tokio::spawn({
             let app = app.clone();
-            async move { text_of(app.ask_tool("hold", json!({"label": "one"})).await).await }
+            async move { text_of(app.call_tool("hold", json!({"label": "one"})).await).await }
         });
         sleep(Duration::from_secs(1)).await;
-        assert_eq!(text_of(app.ask_tool("echo", json!({"message": "two"})).await).await, "two", "{mode:?}");
+        assert_eq!(text_of(app.call_tool("echo", json!({"message": "two"})).await).await, "two", "{mode:?}");
         assert_eq!(app.probe.state("one"), Some("running"));
         app.probe.release("one");
         assert_eq!(one.await.unwrap(), "released", "{mode:?}");
@@ -247,11 +247,11 @@ async fn equal_ids_get_their_own_answers() {
 #[tokio::test(start_paused = true)]
 async fn an_unread_stream_delays_nothing_else() {
     let app = App::new();
-    let unread = app.ask_tool("progress", json!({"steps": 100_000})).await;
+    let unread = app.call_tool("progress", json!({"steps": 100_000})).await;
     let start = Instant::now();
     for _ in 0..10 {
-        assert_eq!(text_of(app.ask_tool("echo", json!({"message": "x"})).await).await, "x");
-        whole(&app.ask_tool("progress", json!({"steps": 3})).await.sse().rest().await, 3);
+        assert_eq!(text_of(app.call_tool("echo", json!({"message": "x"})).await).await, "x");
+        whole(&app.call_tool("progress", json!({"steps": 3})).await.sse().rest().await, 3);
     }
     assert_eq!(start.elapsed(), Duration::ZERO);
     let client = app.open().await;
@@ -266,7 +266,7 @@ async fn an_unread_stream_delays_nothing_else() {
 async fn messages_after_the_answer_are_dropped() {
     for mode in MODES {
         let app = App::in_mode(mode);
-        let reply = app.ask_tool("detached", json!({"label": "a"})).await;
+        let reply = app.call_tool("detached", json!({"label": "a"})).await;
         assert_eq!(reply.is_sse(), mode == ResponseMode::Sse);
         let text = reply.text().await;
         assert!(text.contains("answered") && !text.contains("99"), "{mode:?}: {text}");
@@ -285,7 +285,7 @@ async fn streams_cannot_be_closed_early() {
     for mode in MODES {
         let app = App::in_mode(mode);
         let close = json!({"before_ms": 1_000, "after_ms": 1_000, "retry_ms": 10});
-        let text = app.ask_tool("close", close).await.text().await;
+        let text = app.call_tool("close", close).await.text().await;
         assert!(text.contains("closed false") && !text.contains("retry"), "{mode:?}: {text}");
     }
 }
@@ -377,14 +377,14 @@ async fn json_answers_carry_their_length_and_streams_end() {
         envelope("no/such", json!({})),
         envelope("tools/list", json!({"_meta": {"io.modelcontextprotocol/clientCapabilities": 7}})),
     ] {
-        let answer = exchange(&mut stream, served.asks(&message).as_bytes(), quiet).await;
+        let answer = exchange(&mut stream, served.modern_post(&message).as_bytes(), quiet).await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         assert_eq!(length.and_then(|length| length.parse().ok()), Some(body.len()), "{answer}");
         assert!(!head.contains("transfer-encoding") && !head.contains("mcp-session-id"), "{head}");
     }
     let steps = json!({"name": "progress", "arguments": {"steps": 2}, "_meta": {"progressToken": 1}});
-    let answer = exchange(&mut stream, served.asks(&envelope("tools/call", steps)).as_bytes(), quiet).await;
+    let answer = exchange(&mut stream, served.modern_post(&envelope("tools/call", steps)).as_bytes(), quiet).await;
     assert!(answer.contains("transfer-encoding: chunked") && answer.ends_with("\r\n0\r\n\r\n"), "{answer}");
     // The connection stays open, and a request of the other era is served on it.
     let opening = served.post(None, &crate::support::initialize("2025-11-25", json!({})).to_string());

@@ -30,7 +30,7 @@ async fn nothing_runs(app: &App) {
 async fn a_disconnect_before_the_response_cancels() {
     for mode in MODES {
         let app = App::in_mode(mode);
-        let call = app.ask_tool("hold", json!({"label": "a"}));
+        let call = app.call_tool("hold", json!({"label": "a"}));
         assert!(timeout(Duration::from_millis(100), call).await.is_err(), "{mode:?}");
         assert_eq!(app.probe.state("a"), Some("cancelled"), "{mode:?}");
         nothing_runs(&app).await;
@@ -46,7 +46,7 @@ async fn a_disconnect_from_a_stream_cancels() {
         for tool in ["hold", "note_and_hold"] {
             for reads in [false, true] {
                 let app = App::in_mode(mode);
-                let reply = app.ask_tool(tool, json!({"label": "a"})).await;
+                let reply = app.call_tool(tool, json!({"label": "a"})).await;
                 let mut stream = reply.sse();
                 if reads {
                     let first = stream.next_any().await.unwrap();
@@ -63,7 +63,7 @@ async fn a_disconnect_from_a_stream_cancels() {
     }
     // In JSON mode the client sees no first event: the message was dropped.
     let app = App::in_mode(ResponseMode::Json);
-    let call = app.ask_tool("note_and_hold", json!({"label": "a"}));
+    let call = app.call_tool("note_and_hold", json!({"label": "a"}));
     assert!(timeout(Duration::from_secs(60), call).await.is_err());
     assert_eq!(app.probe.state("a"), Some("cancelled"));
     nothing_runs(&app).await;
@@ -76,11 +76,11 @@ async fn a_disconnect_from_a_stream_cancels() {
 async fn a_disconnect_after_the_answer_cancels_nothing() {
     for mode in MODES {
         let app = App::in_mode(mode);
-        drop(app.ask_tool("slow", json!({"ms": 10, "label": "a"})).await);
+        drop(app.call_tool("slow", json!({"ms": 10, "label": "a"})).await);
         assert_eq!(app.probe.state("a"), Some("finished"), "{mode:?}");
     }
     let app = App::new();
-    let stream = app.ask_tool("note_and_hold", json!({"label": "a"})).await;
+    let stream = app.call_tool("note_and_hold", json!({"label": "a"})).await;
     app.probe.release("a");
     sleep(Duration::from_millis(1)).await;
     drop(stream);
@@ -101,11 +101,11 @@ async fn requests_need_no_engine_operation() {
             });
             engine.break_down(StoreErrorKind::Unavailable);
             let asked = engine.operations();
-            assert_eq!(text_of(app.ask_tool("progress", json!({"steps": 3})).await).await, "done");
-            assert_eq!(app.ask("server/discover", json!({})).await.status, 200);
-            assert_eq!(app.ask("resources/read", json!({"uri": "test://item/7"})).await.status, 200);
+            assert_eq!(text_of(app.call_tool("progress", json!({"steps": 3})).await).await, "done");
+            assert_eq!(app.request("server/discover", json!({})).await.status, 200);
+            assert_eq!(app.request("resources/read", json!({"uri": "test://item/7"})).await.status, 200);
             let call = async {
-                let reply = app.ask_tool("note_and_hold", json!({"label": "a"})).await;
+                let reply = app.call_tool("note_and_hold", json!({"label": "a"})).await;
                 reply.text().await
             };
             assert!(timeout(Duration::from_secs(60), call).await.is_err());
@@ -124,7 +124,7 @@ async fn a_timeout_layer_cancels_the_call() {
     let layer = TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(2));
     let app = App::in_mode(ResponseMode::Json);
     let app = app.layered(|router| router.layer(layer));
-    let reply = app.ask_tool("slow", json!({"ms": 60_000, "label": "a"})).await;
+    let reply = app.call_tool("slow", json!({"ms": 60_000, "label": "a"})).await;
     assert_eq!((reply.status, app.probe.state("a")), (StatusCode::GATEWAY_TIMEOUT, Some("cancelled")));
 }
 
@@ -177,7 +177,7 @@ fn careless(notes: &Notes, server: McpServer) -> McpServer {
                 "done"
             }
         })
-        .tool("hangs", "Cleans up for ever.", move |cx: Context, mcp_http::Args(how): mcp_http::Args<How>| {
+        .tool("hangs", "Cleans up without end.", move |cx: Context, mcp_http::Args(how): mcp_http::Args<How>| {
             let (notes, context) = (hangs.clone(), cx.clone());
             async move {
                 let _cleanup = Cleanup(|| {
@@ -213,17 +213,17 @@ async fn panics_in_a_clean_up_are_contained() {
                 |service| service.streams(Streams::new().response_mode(mode)),
             );
             let left =
-                async { app.ask_tool("panics", json!({"notes": notes_first, "ends": false})).await.text().await };
+                async { app.call_tool("panics", json!({"notes": notes_first, "ends": false})).await.text().await };
             assert!(timeout(Duration::from_secs(5), left).await.is_err());
             sleep(Duration::from_millis(1)).await;
             assert_eq!(notes.take(), ["cleaned"], "{mode:?} {notes_first}");
             // In a handler that returns, it is a panic of the handler and is answered as one.
-            let reply = app.ask_tool("panics", json!({"notes": notes_first, "ends": true})).await;
+            let reply = app.call_tool("panics", json!({"notes": notes_first, "ends": true})).await;
             assert_eq!(reply.status, 200);
             let answer = reply.message().await;
             let internal = json!({"jsonrpc": "2.0", "id": 1, "error": {"code": -32603, "message": "Internal error"}});
             assert_eq!((answer, notes.take()), (internal, vec!["cleaned"]), "{mode:?} {notes_first}");
-            assert_eq!(text_of(app.ask_tool("echo", json!({"message": "alive"})).await).await, "alive");
+            assert_eq!(text_of(app.call_tool("echo", json!({"message": "alive"})).await).await, "alive");
             nothing_runs(&app).await;
         }
     }
@@ -278,7 +278,7 @@ async fn spawned_contexts_are_cancelled_on_disconnect() {
                         tokio::join!(context.cancelled(), context.cancelled());
                         assert!(context.is_cancelled());
                         context.progress(1, None).await;
-                        notes.add("heard");
+                        notes.add("cancelled");
                     });
                     work.await.unwrap();
                     "done"
@@ -292,7 +292,7 @@ async fn spawned_contexts_are_cancelled_on_disconnect() {
     assert!(notes.take().is_empty());
     drop(reply);
     sleep(Duration::from_millis(1)).await;
-    assert_eq!(notes.take(), ["heard"]);
+    assert_eq!(notes.take(), ["cancelled"]);
     assert_eq!(app.handle.statistics().await.dropped, 1, "what it says then goes nowhere");
 }
 
@@ -310,7 +310,7 @@ async fn closing_a_connection_cancels_its_calls() {
                 "tools/call",
                 json!({"name": tool, "arguments": {"label": "a"}, "_meta": {"progressToken": 1}}),
             );
-            stream.write_all(served.asks(&message).as_bytes()).await.unwrap();
+            stream.write_all(served.modern_post(&message).as_bytes()).await.unwrap();
             if mode != ResponseMode::Json && (silence == 20 || tool == "note_and_hold") {
                 let mut head = [0; 12];
                 stream.read_exact(&mut head).await.unwrap();
@@ -341,7 +341,7 @@ async fn leaving_means_something_else_to_each_era() {
     let app = App::new();
     let client = app.open().await;
     let old = client.call(1, "note_and_hold", json!({"label": "old"})).await;
-    let new = app.ask_tool("note_and_hold", json!({"label": "new"})).await;
+    let new = app.call_tool("note_and_hold", json!({"label": "new"})).await;
     drop((old, new));
     sleep(Duration::from_secs(1)).await;
     assert_eq!((app.probe.state("old"), app.probe.state("new")), (Some("running"), Some("cancelled")));
@@ -370,9 +370,10 @@ async fn pipelined_disconnects_cancel_at_the_next_comment() {
         let streams = Streams::new().response_mode(mode).keep_alive(Duration::from_millis(50));
         let served = Served::with(|service| service.streams(streams)).await;
         let mut stream = served.connect().await;
-        let asks =
-            |tool: &str| served.asks(&envelope("tools/call", json!({"name": tool, "arguments": {"label": "a"}})));
-        stream.write_all((asks("hold") + &asks("echo")).as_bytes()).await.unwrap();
+        let post = |tool: &str| {
+            served.modern_post(&envelope("tools/call", json!({"name": tool, "arguments": {"label": "a"}})))
+        };
+        stream.write_all((post("hold") + &post("echo")).as_bytes()).await.unwrap();
         eventually("the call did not begin", || served.probe.state("a") == Some("running")).await;
         drop(stream);
         eventually("it goes on", || served.probe.state("a") == Some("cancelled")).await;

@@ -108,7 +108,7 @@ async fn client_info_is_for_display_only() {
         (json!({"name": "b", "version": "1", "icons": [{}], "x": 1}), "b"),
     ] {
         let params = json!({"name": "whoami", "_meta": {CLIENT_KEY: client}});
-        let text = text_of(app.ask("tools/call", params).await).await;
+        let text = text_of(app.request("tools/call", params).await).await;
         assert_eq!(text, format!("nobody {shown} {MODERN}"), "{client}");
     }
     let mut without = envelope("tools/call", json!({"name": "whoami"}));
@@ -117,7 +117,7 @@ async fn client_info_is_for_display_only() {
     // Capabilities of an invalid form declare nothing.
     let odd =
         json!({"name": "echo", "arguments": {"message": "x"}, "_meta": {CAPABILITIES_KEY: {"roots": 7, "x": []}}});
-    assert_eq!(text_of(app.ask("tools/call", odd).await).await, "x");
+    assert_eq!(text_of(app.request("tools/call", odd).await).await, "x");
 }
 
 /// An unknown method is answered with 404 and the error code for unknown methods.
@@ -147,7 +147,7 @@ async fn unknown_methods_get_404_and_their_code() {
         "",
     ] {
         let params = json!({"level": "debug", "uri": "test://fixed", "protocolVersion": "2025-11-25"});
-        let reply = app.ask(method, params).await;
+        let reply = app.request(method, params).await;
         let rejected = reply.rejection.clone().map(|rejection| rejection.kind());
         assert_eq!((reply.status.as_u16(), rejected), (404, Some("method_not_found")), "{method}");
         assert_eq!(reply.header("mcp-session-id"), None);
@@ -159,7 +159,7 @@ async fn unknown_methods_get_404_and_their_code() {
     let reply = app.send(message.message(envelope(&long, json!({})))).await;
     assert_eq!(reply.error().await.0, -32020, "such a method cannot be repeated in a header");
     let long = "a".repeat(100_000);
-    assert!(app.ask(&long, json!({})).await.text().await.len() < 400);
+    assert!(app.request(&long, json!({})).await.text().await.len() < 400);
     // A server without tools does not have the methods of tools, and so on.
     let bare = App::with(|_| mcp_http::McpService::builder(McpServer::<()>::new("bare", "1")));
     for method in
@@ -167,7 +167,7 @@ async fn unknown_methods_get_404_and_their_code() {
     {
         assert_eq!(sent(&bare, modern(method, json!({"name": "a", "uri": "a:b"}))).await, seen(404, -32601, Some("1")));
     }
-    assert_eq!(bare.ask("server/discover", json!({})).await.status, 200);
+    assert_eq!(bare.request("server/discover", json!({})).await.status, 200);
 }
 
 /// An `initialize` request belongs to the session revisions unless it carries all members of
@@ -267,7 +267,7 @@ async fn unknown_log_levels_are_rejected() {
         (json!(7), None),
         (json!({}), None),
     ] {
-        let reply = app.ask("tools/call", json!({"name": "log", "_meta": {LOG_KEY: level}})).await;
+        let reply = app.request("tools/call", json!({"name": "log", "_meta": {LOG_KEY: level}})).await;
         let Some(heard) = heard else {
             assert_eq!(reply.status, 400, "{level}");
             let body = reply.json().await;
@@ -284,7 +284,7 @@ async fn unknown_log_levels_are_rejected() {
         }
     }
     // The log level applies to its own request only.
-    assert!(!app.ask("tools/call", json!({"name": "log"})).await.is_sse());
+    assert!(!app.request("tools/call", json!({"name": "log"})).await.is_sse());
 }
 
 fn needy(server: McpServer) -> McpServer {
@@ -316,14 +316,14 @@ async fn missing_capabilities_have_their_code_and_status() {
     let declared = json!({CAPABILITIES_KEY: {"sampling": {}}});
     for mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
         let app = App::serving(needy, |service| service.streams(Streams::new().response_mode(mode)));
-        let reply = app.ask("tools/call", json!({"name": "needs"})).await;
+        let reply = app.request("tools/call", json!({"name": "needs"})).await;
         assert_eq!(reply.status, 400, "{mode:?}");
         assert_eq!(reply.rejection.as_ref().unwrap().kind(), "missing_capability");
         assert_eq!(reply.json().await, json!({"jsonrpc": "2.0", "id": 1, "error": error}), "{mode:?}");
-        let reply = app.ask("tools/call", json!({"name": "needs", "_meta": declared})).await;
+        let reply = app.request("tools/call", json!({"name": "needs", "_meta": declared})).await;
         assert_eq!((reply.status.as_u16(), text_of(reply).await.as_str()), (200, "sampled"), "{mode:?}");
         // A capability that another request declared does not count.
-        assert_eq!(app.ask("tools/call", json!({"name": "needs"})).await.status, 400, "{mode:?}");
+        assert_eq!(app.request("tools/call", json!({"name": "needs"})).await.status, 400, "{mode:?}");
 
         let reply = app.send(modern_call("late", json!({}))).await;
         let expected = if mode == ResponseMode::Json { 400 } else { 200 };

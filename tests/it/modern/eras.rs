@@ -248,14 +248,14 @@ async fn both_eras_are_served_at_once() {
     }
     let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
     let old = client.post(list).await.json().await["result"].clone();
-    let mut new = app.ask("tools/list", json!({})).await.json().await["result"].clone();
+    let mut new = app.request("tools/list", json!({})).await.json().await["result"].clone();
     assert_eq!(new["resultType"], "complete");
     for word in ["resultType", "ttlMs", "cacheScope", "_meta"] {
         assert_eq!(old.get(word), None, "{word} in an answer of a session");
         assert!(new.as_object_mut().unwrap().shift_remove(word).is_some(), "{word}");
     }
     assert_eq!(old, new, "otherwise they are the same");
-    app.ask("server/discover", json!({})).await;
+    app.request("server/discover", json!({})).await;
     let statistics = app.handle.statistics().await;
     assert_eq!((statistics.sessions, statistics.opened), (Some(1), 1));
 }
@@ -297,7 +297,7 @@ async fn session_ids_are_ignored() {
 #[tokio::test(start_paused = true)]
 async fn discovery_describes_the_server() {
     let app = App::new();
-    let body = app.ask("server/discover", json!({})).await.json().await;
+    let body = app.request("server/discover", json!({})).await.json().await;
     let result = &body["result"];
     assert_eq!(result["supportedVersions"], json!(["2025-03-26", "2025-06-18", "2025-11-25", MODERN]));
     assert_eq!(result["resultType"], "complete");
@@ -332,7 +332,7 @@ async fn unsupported(reply: Reply) -> (u16, Value) {
 
 /// Returns the rejection of a version. A service without 2026-07-28 uses no error code of that
 /// revision.
-fn refusal(served: &[ProtocolVersion], requested: &str) -> (u16, Value) {
+fn version_rejection(served: &[ProtocolVersion], requested: &str) -> (u16, Value) {
     if served.contains(&ProtocolVersion::V2026_07_28) {
         let message = "Unsupported protocol version; `data.supported` lists those served";
         return (
@@ -355,10 +355,10 @@ async fn each_revision_set_is_served_and_named() {
         let app = App::with(|service| service.versions(served.iter().copied().rev()));
         let newest = served.iter().rev().find(|version| version.era() == Era::Legacy).copied();
         let is_modern = served.contains(&ProtocolVersion::V2026_07_28);
-        let rejected = |requested: &str| refusal(&served, requested);
+        let rejected = |requested: &str| version_rejection(&served, requested);
 
         // A request of 2026-07-28.
-        let reply = app.ask("server/discover", json!({})).await;
+        let reply = app.request("server/discover", json!({})).await;
         if is_modern {
             assert_eq!(reply.json().await["result"]["supportedVersions"], json!(served));
         } else {
@@ -389,13 +389,13 @@ async fn each_revision_set_is_served_and_named() {
                 assert_eq!(unsupported(reply).await, rejected(version.as_str()), "{served:?}");
             }
         }
-        without_a_word_of_versions(&app, newest.is_some(), &served).await;
+        without_any_version(&app, newest.is_some(), &served).await;
         get_and_delete(&app, newest.is_some(), &served).await;
     }
 }
 
 /// Checks requests without header and claim.
-async fn without_a_word_of_versions(app: &App, has_sessions: bool, served: &[ProtocolVersion]) {
+async fn without_any_version(app: &App, has_sessions: bool, served: &[ProtocolVersion]) {
     let code = if has_sessions { -32600 } else { -32020 };
     let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
     assert_eq!(sent(app, request(Method::POST).message(list)).await, seen(400, code, Some("1")), "{served:?}");
@@ -451,7 +451,7 @@ async fn get_and_delete_work_only_for_sessions() {
 #[tokio::test(start_paused = true)]
 async fn a_service_without_sessions_serves_both_eras() {
     let app = App::with(|service| service.sessions(Sessions::new().stateless(true)));
-    assert_eq!(text_of(app.ask_tool("whoami", json!({})).await).await, "nobody test 2026-07-28");
+    assert_eq!(text_of(app.call_tool("whoami", json!({})).await).await, "nobody test 2026-07-28");
     let old = request(Method::POST).header(VERSION, "2025-06-18").message(call(1, "whoami", json!({})));
     assert_eq!(text_of(app.send(old).await).await, "nobody ? 2025-06-18");
     for header in HEADERS {
@@ -486,7 +486,7 @@ async fn a_service_without_sessions_serves_both_eras() {
 #[tokio::test(start_paused = true)]
 async fn notifications_are_accepted_without_effect() {
     let app = App::new();
-    let mut held = app.ask_tool("note_and_hold", json!({"label": "a"})).await.sse();
+    let mut held = app.call_tool("note_and_hold", json!({"label": "a"})).await.sse();
     assert!(held.message().await.is_some());
     for method in ["notifications/cancelled", "notifications/initialized", "notifications/none", "tools/call", ""] {
         for meta in [Some(meta()), Some(json!({VERSION_KEY: MODERN})), Some(json!({})), None] {

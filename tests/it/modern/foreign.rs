@@ -55,7 +55,7 @@ fn parrot(mode: ResponseMode) -> App {
 
 const MODES: [ResponseMode; 3] = [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json];
 
-async fn said(reply: Reply) -> String {
+async fn answer_text(reply: Reply) -> String {
     let sse = reply.is_sse();
     let text = reply.text().await;
     if sse { text.rsplit("data: ").next().unwrap().trim_end().to_owned() } else { text }
@@ -100,7 +100,7 @@ async fn every_result_has_a_type() {
             if method == "resources/read" {
                 request = request.header("mcp-name", "a:b");
             }
-            let text = said(app.send(request).await).await;
+            let text = answer_text(app.send(request).await).await;
             assert_eq!(text, format!(r#"{{"jsonrpc":"2.0","id":1,"result":{expected}}}"#), "{mode:?} {answer}");
         }
     }
@@ -112,7 +112,7 @@ async fn every_result_has_a_type() {
 #[tokio::test(start_paused = true)]
 async fn discovery_falls_back_to_initialize() {
     let app = parrot(ResponseMode::Auto);
-    let result = app.ask("server/discover", json!({})).await.json().await["result"].clone();
+    let result = app.request("server/discover", json!({})).await.json().await["result"].clone();
     assert_eq!(
         result,
         json!({
@@ -126,8 +126,8 @@ async fn discovery_falls_back_to_initialize() {
     );
     for mode in MODES {
         let app = parrot(mode);
-        let reply = app.ask("server/discover", json!({"_meta": {CAPABILITIES_KEY: {"sampling": {}}}})).await;
-        let text = said(reply).await;
+        let reply = app.request("server/discover", json!({"_meta": {CAPABILITIES_KEY: {"sampling": {}}}})).await;
+        let text = answer_text(reply).await;
         assert_eq!(text, r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"Internal error"}}"#, "{mode:?}");
     }
 }
@@ -161,7 +161,7 @@ async fn only_two_errors_have_an_error_status() {
         }
         // The data about a missing capability reaches the client.
         let error = json!({"code": -32021, "message": "x", "data": {"requiredCapabilities": {"roots": {}}}});
-        let body = app.ask("a/b", json!({"error": error})).await.json().await;
+        let body = app.request("a/b", json!({"error": error})).await.json().await;
         assert_eq!(body["error"]["data"], json!({"requiredCapabilities": {"roots": {}}}));
     }
 }
@@ -174,7 +174,7 @@ async fn errors_repeat_long_methods_within_bounds() {
     let app = parrot(ResponseMode::Auto);
     let long = "a".repeat(1_024);
     let error = json!({"code": -32601, "message": "x"});
-    let reply = app.ask(&long, json!({"error": error})).await;
+    let reply = app.request(&long, json!({"error": error})).await;
     assert_eq!(reply.status, 404);
     let text = reply.text().await;
     assert!(text.len() < 400, "{} bytes of echo", text.len());
@@ -189,13 +189,13 @@ async fn a_server_that_panics_ends_its_own_call() {
         let app = parrot(mode);
         for _ in 0..3 {
             for method in ["a/b", "tools/call"] {
-                let reply = app.ask(method, json!({"name": "x", "panic": true})).await;
+                let reply = app.request(method, json!({"name": "x", "panic": true})).await;
                 assert_eq!(reply.status, 200, "{mode:?}");
-                let text = said(reply).await;
+                let text = answer_text(reply).await;
                 assert_eq!(text, r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"Internal error"}}"#);
             }
         }
-        assert_eq!(app.ask("a/b", json!({"answer": "{}"})).await.status, 200);
+        assert_eq!(app.request("a/b", json!({"answer": "{}"})).await.status, 200);
         assert_eq!(app.handle.drain(std::time::Duration::ZERO).await.calls, 0, "{mode:?}");
     }
 }
@@ -206,7 +206,7 @@ async fn a_server_that_panics_ends_its_own_call() {
 #[tokio::test(start_paused = true)]
 async fn results_with_line_breaks_stay_one_line() {
     let app = parrot(ResponseMode::Auto);
-    let reply = app.ask("a/b", json!({"stream": 1, "answer": "{\n\"a\":\r\n1\n}"})).await;
+    let reply = app.request("a/b", json!({"stream": 1, "answer": "{\n\"a\":\r\n1\n}"})).await;
     assert_eq!(
         reply.text().await,
         "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\",\"params\":{}}\n\n\
@@ -237,7 +237,7 @@ async fn own_server_info_takes_precedence() {
         (format!(r#"{{"_meta":{{"{key}":7}}}}"#), format!(r#"{{"resultType":"complete","_meta":{{"{key}":7}}}}"#)),
         (r#"{"_meta":7}"#.to_owned(), r#"{"resultType":"complete","_meta":7}"#.to_owned()),
     ] {
-        let text = app.ask("a/b", json!({"answer": answer})).await.text().await;
+        let text = app.request("a/b", json!({"answer": answer})).await.text().await;
         assert_eq!(
             text,
             format!("event: message\ndata: {{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{expected}}}\n\n"),

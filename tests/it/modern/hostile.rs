@@ -87,7 +87,7 @@ async fn hostile_members_are_answered_within_bounds() {
             }
         }
     }
-    assert_eq!(text_of(app.ask_tool("echo", json!({"message": "alive"})).await).await, "alive");
+    assert_eq!(text_of(app.call_tool("echo", json!({"message": "alive"})).await).await, "alive");
     assert_eq!(app.handle.drain(Duration::ZERO).await.calls, 0);
 }
 
@@ -125,7 +125,7 @@ async fn header_bombs_are_answered_in_their_time() {
     }
     assert_eq!(app.send(twice).await.status, 400);
     assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
-    assert_eq!(text_of(app.ask_tool("echo", json!({"message": "alive"})).await).await, "alive");
+    assert_eq!(text_of(app.call_tool("echo", json!({"message": "alive"})).await).await, "alive");
 }
 
 /// A client can drop a call and its response at any moment, and nothing of the call remains.

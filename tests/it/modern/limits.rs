@@ -263,7 +263,7 @@ fn flooding(streams: Streams) -> (McpServiceBuilder, Arc<Flood>) {
 async fn stalled_readers_lose_their_call_after_the_timeout() {
     let (service, flood) = flooding(Streams::new().slow_reader_timeout(Duration::from_secs(7)));
     let app = App::of(service);
-    let reply = app.ask_tool("flood", json!({})).await;
+    let reply = app.call_tool("flood", json!({})).await;
     assert!(reply.is_sse());
     sleep(Duration::from_millis(6_990)).await;
     assert!(!flood.is_cancelled());
@@ -284,7 +284,7 @@ async fn stalled_readers_lose_their_call_after_the_timeout() {
 async fn slow_and_steady_readers_get_everything() {
     let (service, flood) = flooding(Streams::new().slow_reader_timeout(Duration::from_secs(7)));
     let app = App::of(service);
-    let mut stream = app.ask_tool("flood", json!({})).await.sse();
+    let mut stream = app.call_tool("flood", json!({})).await.sse();
     let mut lines = 0;
     while let Some(event) = stream.message().await {
         lines += usize::from(event.json()["method"] == "notifications/line");
@@ -318,7 +318,7 @@ async fn clients_that_hardly_read_are_cut() {
         let (service, flood) = flooding(Streams::new().slow_reader_timeout(patience));
         let served = Served::of(service, |listener| listener.write_timeout(Some(patience * 3))).await;
         let mut deaf = narrow(served.addr).await;
-        deaf.write_all(served.asks(&envelope("tools/call", json!({"name": "flood"}))).as_bytes()).await.unwrap();
+        deaf.write_all(served.modern_post(&envelope("tools/call", json!({"name": "flood"}))).as_bytes()).await.unwrap();
         let start = std::time::Instant::now();
         while !flood.is_cancelled() {
             assert!(start.elapsed() < PATIENCE, "{reads}: {flood:?}");
@@ -354,7 +354,7 @@ async fn drains_finish_running_calls_only() {
         let app = App::in_mode(mode);
         let held = tokio::spawn({
             let app = app.clone();
-            async move { text_of(app.ask_tool("note_and_hold", json!({"label": "a"})).await).await }
+            async move { text_of(app.call_tool("note_and_hold", json!({"label": "a"})).await).await }
         });
         sleep(Duration::from_secs(1)).await;
         let handle = app.handle.clone();
@@ -365,12 +365,12 @@ async fn drains_finish_running_calls_only() {
             ("server/discover", json!({})),
             ("tools/list", json!({})),
         ] {
-            let reply = app.ask(method, params).await;
+            let reply = app.request(method, params).await;
             assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, Some("2")), "{mode:?} {method}");
             assert_eq!(reply.error().await, (-32603, Some(json!(1))), "{mode:?} {method}");
         }
         // Invalid requests still get their own errors.
-        assert_eq!(app.ask("no/such", json!({})).await.status, 404);
+        assert_eq!(app.request("no/such", json!({})).await.status, 404);
         app.probe.release("a");
         assert_eq!(held.await.unwrap(), "released", "{mode:?}");
         let report = drain.await.unwrap();
@@ -390,7 +390,7 @@ async fn the_drain_deadline_cancels_and_answers_calls() {
                 let held = tokio::spawn({
                     let app = app.clone();
                     async move {
-                        let reply = app.ask_tool(tool, json!({"label": "a"})).await;
+                        let reply = app.call_tool(tool, json!({"label": "a"})).await;
                         (reply.status.as_u16(), reply.message().await)
                     }
                 });

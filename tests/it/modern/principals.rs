@@ -28,7 +28,7 @@ async fn the_principal_comes_from_the_layer() {
     for name in ["ann", "bob", "ann"] {
         let who = modern_call("whoami", json!({})).principal(name);
         assert_eq!(text_of(app.send(who).await).await, format!("{name} test {MODERN}"));
-        assert_eq!(text_of(app.ask_tool("whoami", json!({})).await).await, format!("nobody test {MODERN}"));
+        assert_eq!(text_of(app.call_tool("whoami", json!({})).await).await, format!("nobody test {MODERN}"));
     }
     let forged = modern_call("whoami", json!({})).header("authorization", "Bearer eve").header("x-principal", "eve");
     assert_eq!(text_of(app.send(forged).await).await, format!("nobody test {MODERN}"));

@@ -109,8 +109,8 @@ impl Handler {
             message: "Who are you?".into(),
             requested_schema: ElicitationSchema::from_type::<Name>().unwrap(),
         });
-        let questions = InputRequests::from([("name".into(), InputRequest::Elicitation(request))]);
-        InputRequiredResult::from_input_requests(questions).into()
+        let requests = InputRequests::from([("name".into(), InputRequest::Elicitation(request))]);
+        InputRequiredResult::from_input_requests(requests).into()
     }
 
     /// Logs one message that matters, and one that does not.

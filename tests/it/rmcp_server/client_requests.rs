@@ -86,8 +86,8 @@ async fn failed_requests_are_errors_for_the_handler() {
     let client = app(&shared).open().await;
     let mut stream = client.call(1, "ask", json!({})).await.sse();
     let id = client_request(&mut stream).await;
-    let refusal = json!({"jsonrpc": "2.0", "id": id, "error": {"code": -1, "message": "no"}});
-    assert_eq!(client.post(refusal).await.status, 202);
+    let rejection = json!({"jsonrpc": "2.0", "id": id, "error": {"code": -1, "message": "no"}});
+    assert_eq!(client.post(rejection).await.status, 202);
     let told = stream.message().await.unwrap().json()["result"]["content"][0]["text"].clone();
     assert_eq!(told, "error: Mcp error: -1: no");
     let quiet = with(&shared, in_mode(ResponseMode::Json));
@@ -97,7 +97,7 @@ async fn failed_requests_are_errors_for_the_handler() {
         let told = text(reply).await;
         assert!(told.as_str().unwrap().ends_with("the client cannot be asked: it has no open stream"), "{told}");
     }
-    let told = text(quiet.ask_tool("ask", json!({})).await).await;
+    let told = text(quiet.call_tool("ask", json!({})).await).await;
     assert!(told.as_str().unwrap().contains("return InputRequiredResult instead"), "{told}");
 }
 

@@ -7,7 +7,7 @@ use super::*;
 async fn request_tokens_are_cancelled_with_the_answer() {
     let shared = Shared::default();
     let app = app(&shared);
-    assert_eq!(text(app.ask_tool("leave_a_task", json!({})).await).await, "left");
+    assert_eq!(text(app.call_tool("leave_a_task", json!({})).await).await, "left");
     sleep(Duration::from_millis(1)).await;
     assert_eq!(shared.seen(), ["the task has ended"]);
     let stateless = stateless(&shared);
@@ -51,7 +51,7 @@ async fn retained_contexts_do_not_delay_a_drain() {
     }
     let shared = Shared::default();
     let app = app(&shared);
-    app.ask_tool("keep_context", json!({})).await.message().await;
+    app.call_tool("keep_context", json!({})).await.message().await;
     let begun = tokio::time::Instant::now();
     let report = app.handle.drain(Duration::from_secs(60)).await;
     assert_eq!((report.cut_calls, begun.elapsed()), (0, Duration::ZERO));

@@ -48,10 +48,10 @@ async fn sessionless_disconnects_leave_nothing() {
     for listens in [false, true] {
         let shared = Shared { listens, ..Shared::default() };
         let app = app(&shared);
-        app.ask_tool("count", json!({})).await;
+        app.call_tool("count", json!({})).await;
         for times in 0..MOST {
-            polled(times, app.ask_tool("wait", json!({}))).await;
-            polled(times, app.ask_tool("count", json!({}))).await;
+            polled(times, app.call_tool("wait", json!({}))).await;
+            polled(times, app.call_tool("count", json!({}))).await;
             polled(times, async { app.send(listen()).await.sse().message().await }).await;
             polled(times, app.send(modern("server/discover", json!({})))).await;
         }

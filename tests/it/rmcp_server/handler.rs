@@ -99,7 +99,7 @@ async fn roots(peer: &Peer<RoleServer>, options: PeerRequestOptions) -> Result<u
     }
 }
 
-fn told(roots: Result<usize, ServiceError>) -> String {
+fn outcome_text(roots: Result<usize, ServiceError>) -> String {
     roots.map_or_else(|error| format!("error: {error}"), |count| format!("{count} roots"))
 }
 
@@ -151,13 +151,13 @@ impl Handler {
     /// Lists the roots of the client.
     #[tool]
     async fn ask(&self, context: RequestContext<RoleServer>) -> String {
-        told(roots(&context.peer, PeerRequestOptions::no_options()).await)
+        outcome_text(roots(&context.peer, PeerRequestOptions::no_options()).await)
     }
 
     /// Lists the roots, with a short timeout.
     #[tool]
     async fn ask_briefly(&self, context: RequestContext<RoleServer>) -> String {
-        told(roots(&context.peer, PeerRequestOptions::with_timeout(Duration::from_secs(5))).await)
+        outcome_text(roots(&context.peer, PeerRequestOptions::with_timeout(Duration::from_secs(5))).await)
     }
 
     /// Lists the roots several times, and does not wait for the answers.
@@ -188,8 +188,8 @@ impl Handler {
     #[tool]
     async fn ask_late(&self, context: RequestContext<RoleServer>) -> String {
         context.ct.cancelled().await;
-        let told = told(roots(&context.peer, PeerRequestOptions::no_options()).await);
-        self.shared.saw(told);
+        let text = outcome_text(roots(&context.peer, PeerRequestOptions::no_options()).await);
+        self.shared.saw(text);
         "too late".into()
     }
 
@@ -215,7 +215,7 @@ impl Handler {
     #[tool]
     async fn ask_aside(&self, context: RequestContext<RoleServer>) -> String {
         let peer = context.peer;
-        told(tokio::spawn(async move { roots(&peer, PeerRequestOptions::no_options()).await }).await.unwrap())
+        outcome_text(tokio::spawn(async move { roots(&peer, PeerRequestOptions::no_options()).await }).await.unwrap())
     }
 
     /// Waits until it is cancelled, and cleans up.
@@ -310,7 +310,9 @@ impl ServerHandler for Handler {
         self.shared.saw("initialized");
         match self.shared.begins {
             Begins::Quietly => {}
-            Begins::Asking => self.shared.saw(told(roots(&context.peer, PeerRequestOptions::no_options()).await)),
+            Begins::Asking => {
+                self.shared.saw(outcome_text(roots(&context.peer, PeerRequestOptions::no_options()).await))
+            }
             Begins::Telling => {
                 for text in ["one", "two"] {
                     let message = LoggingMessageNotificationParam::new(LoggingLevel::Warning, text.into());

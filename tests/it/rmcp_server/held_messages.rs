@@ -28,7 +28,7 @@ async fn messages_of_on_initialized_wait_for_a_reader() {
     let (shared, app) = begins(Begins::Telling);
     let client = app.open().await;
     sleep(Duration::from_millis(300)).await;
-    assert_eq!(shared.seen().last().unwrap(), "told", "nobody waits for a client to listen");
+    assert_eq!(shared.seen().last().unwrap(), "told", "the handler does not wait for a reader");
     let mut listening = client.listen_primed().await;
     let told = [(); 3].map(|()| ());
     let mut messages = Vec::new();

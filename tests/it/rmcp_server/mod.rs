@@ -119,7 +119,7 @@ async fn each_session_has_its_own_handler() {
         assert_eq!(text(client.call(1, "count", json!({})).await).await, count);
     }
     for _ in 0..2 {
-        assert_eq!(text(app.ask_tool("count", json!({})).await).await, "1");
+        assert_eq!(text(app.call_tool("count", json!({})).await).await, "1");
     }
     let stateless = stateless(&shared);
     for _ in 0..2 {
@@ -175,7 +175,7 @@ async fn handlers_answer_errors_panics_and_custom_methods() {
 async fn discovery_returns_the_handlers_info() {
     let shared = Shared::default();
     let app = app(&shared);
-    let reply = app.ask("server/discover", json!({})).await;
+    let reply = app.request("server/discover", json!({})).await;
     assert_eq!(
         reply.text().await,
         r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"handler","version":"1.0.0"}},"ttlMs":0,"cacheScope":"private","supportedVersions":["2025-03-26","2025-06-18","2025-11-25","2026-07-28"],"capabilities":{"logging":{},"resources":{"subscribe":true},"tools":{"listChanged":true}},"instructions":"Be kind."}}"#
@@ -237,7 +237,7 @@ async fn progress_uses_the_stream_of_its_call() {
     };
     let client = app.open().await;
     assert_eq!(messages(client.call(5, "steps", json!({})).await).await, expected(5, "2025-11-25"));
-    assert_eq!(messages(app.ask_tool("steps", json!({})).await).await, expected(1, "2026-07-28"));
+    assert_eq!(messages(app.call_tool("steps", json!({})).await).await, expected(1, "2026-07-28"));
     let stateless = stateless(&shared);
     assert_eq!(messages(stateless.post(call(5, "steps", json!({}))).await).await, expected(5, "2025-03-26"));
     let quiet = with(&shared, in_mode(ResponseMode::Json));
@@ -286,9 +286,9 @@ async fn log_messages_follow_the_level_and_call() {
     assert!(listening.is_silent().await);
     waiting.abort();
     // A client of 2026-07-28 chooses the log level in each request.
-    assert_eq!(messages(app.ask_tool("say", json!({})).await).await.len(), 1);
+    assert_eq!(messages(app.call_tool("say", json!({})).await).await.len(), 1);
     let wants = json!({"name": "say", "arguments": {}, "_meta": {"io.modelcontextprotocol/logLevel": "warning"}});
-    assert_eq!(messages(app.ask("tools/call", wants).await).await[0], message("warning"));
+    assert_eq!(messages(app.request("tools/call", wants).await).await[0], message("warning"));
 }
 
 // Lifetimes.
@@ -341,7 +341,7 @@ async fn modern_disconnects_cancel_the_call() {
     let app = app(&shared);
     let waiting = {
         let app = app.clone();
-        tokio::spawn(async move { app.ask_tool("wait", json!({})).await })
+        tokio::spawn(async move { app.call_tool("wait", json!({})).await })
     };
     sleep(Duration::from_millis(1)).await;
     waiting.abort();
@@ -381,7 +381,7 @@ async fn peers_work_until_their_session_ends() {
     assert!(matches!(peer.notify_tool_list_changed().await, Err(ServiceError::TransportClosed)));
     assert_eq!(shared.handlers(), 0, "the handler has ended with its session");
     // The peer of a request works only during the request.
-    app.ask_tool("keep", json!({})).await;
+    app.call_tool("keep", json!({})).await;
     sleep(Duration::from_secs(10)).await;
     assert!(matches!(shared.kept().notify_tool_list_changed().await, Err(ServiceError::TransportClosed)));
 }

@@ -121,7 +121,7 @@ fn node(name: &'static str, keys: &[SealingKey]) -> App {
 }
 
 /// Sends a request of a client that supports tasks. Returns its answer.
-async fn ask(app: &App, principal: Option<&str>, method: &str, mut params: Value) -> Value {
+async fn send_as(app: &App, principal: Option<&str>, method: &str, mut params: Value) -> Value {
     let capabilities = json!({"roots": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}});
     params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = capabilities;
     let mut request = modern(method, params);
@@ -132,7 +132,7 @@ async fn ask(app: &App, principal: Option<&str>, method: &str, mut params: Value
 }
 
 async fn begin(app: &App, principal: Option<&str>) -> String {
-    let begun = ask(app, principal, "tools/call", json!({"name": "begin", "arguments": {}})).await;
+    let begun = send_as(app, principal, "tools/call", json!({"name": "begin", "arguments": {}})).await;
     assert_eq!(begun["result"]["resultType"], "task", "{begun}");
     begun["result"]["taskId"].as_str().unwrap().to_owned()
 }
@@ -147,17 +147,17 @@ async fn tasks_belong_to_their_principal() {
     let id = begin(&app, Some("ada")).await;
     for principal in [Some("bob"), None] {
         for method in ["tasks/get", "tasks/update", "tasks/cancel", "tasks/result"] {
-            let answer = ask(&app, principal, method, json!({"taskId": id, "inputResponses": {}})).await;
+            let answer = send_as(&app, principal, method, json!({"taskId": id, "inputResponses": {}})).await;
             assert_eq!(answer["error"], unknown(&id), "{principal:?} {method}");
         }
     }
-    let got = ask(&app, Some("ada"), "tasks/get", json!({"taskId": id})).await["result"].clone();
-    assert_eq!((&got["taskId"], &got["status"]), (&json!(id), &json!("working")), "nobody else has cancelled it");
-    let related = ask(&app, Some("ada"), "tasks/result", json!({"taskId": id})).await["result"].clone();
+    let got = send_as(&app, Some("ada"), "tasks/get", json!({"taskId": id})).await["result"].clone();
+    assert_eq!((&got["taskId"], &got["status"]), (&json!(id), &json!("working")), "no other client has cancelled it");
+    let related = send_as(&app, Some("ada"), "tasks/result", json!({"taskId": id})).await["result"].clone();
     assert_eq!(related["taskId"], json!(id));
     assert_eq!(related["_meta"]["io.modelcontextprotocol/related-task"], json!({"taskId": id}));
     for method in ["tasks/update", "tasks/cancel"] {
-        let answer = ask(&app, Some("ada"), method, json!({"taskId": id, "inputResponses": {}})).await;
+        let answer = send_as(&app, Some("ada"), method, json!({"taskId": id, "inputResponses": {}})).await;
         assert!(answer["result"].is_object(), "{method} {answer}");
     }
 }
@@ -167,10 +167,10 @@ async fn plain_task_ids_open_nothing_for_principals() {
     let app = node("tasks", &[]);
     let id = begin(&app, None).await;
     assert_eq!(id.len(), 36, "without a principal an id is rmcp's: {id}");
-    assert_eq!(ask(&app, None, "tasks/get", json!({"taskId": id})).await["result"]["status"], "working");
-    assert_eq!(ask(&app, Some("bob"), "tasks/get", json!({"taskId": id})).await["error"], unknown(&id));
+    assert_eq!(send_as(&app, None, "tasks/get", json!({"taskId": id})).await["result"]["status"], "working");
+    assert_eq!(send_as(&app, Some("bob"), "tasks/get", json!({"taskId": id})).await["error"], unknown(&id));
     for wrong in ["", "nonsense", &"x".repeat(10_000)] {
-        assert_eq!(ask(&app, Some("bob"), "tasks/get", json!({"taskId": wrong})).await["error"], unknown(wrong));
+        assert_eq!(send_as(&app, Some("bob"), "tasks/get", json!({"taskId": wrong})).await["error"], unknown(wrong));
     }
 }
 
@@ -181,18 +181,18 @@ async fn request_state_belongs_to_its_principal() {
         Some(state) => json!({"name": "rounds", "arguments": {}, "requestState": state, "inputResponses": {}}),
         None => json!({"name": "rounds", "arguments": {}}),
     };
-    let asked = ask(&app, Some("ada"), "tools/call", rounds(None)).await;
+    let asked = send_as(&app, Some("ada"), "tools/call", rounds(None)).await;
     let state = asked["result"]["requestState"].as_str().unwrap_or_else(|| panic!("{asked}"));
     assert!(!state.contains("mine"), "{state}");
     for (principal, state) in [("bob", state), ("bob", "mine"), ("ada", "mine"), ("ada", ""), ("ada", &state[1..])] {
-        let rejected = ask(&app, Some(principal), "tools/call", rounds(Some(state))).await;
+        let rejected = send_as(&app, Some(principal), "tools/call", rounds(Some(state))).await;
         assert_eq!(rejected["error"], json!({"code": -32602, "message": UNUSABLE}), "{principal} {state}");
     }
-    let again = ask(&app, Some("ada"), "tools/call", rounds(Some(state))).await;
+    let again = send_as(&app, Some("ada"), "tools/call", rounds(Some(state))).await;
     assert_eq!(again["result"]["content"][0]["text"], "mine");
     // Without a principal, a request state is any text the client sends. The handler gets the
     // sealed text, not ada's.
-    let other = ask(&app, None, "tools/call", rounds(Some(state))).await;
+    let other = send_as(&app, None, "tools/call", rounds(Some(state))).await;
     assert_eq!(other["result"]["content"][0]["text"], state);
 }
 
@@ -200,7 +200,7 @@ async fn request_state_belongs_to_its_principal() {
 async fn request_state_needs_key_and_server_name() {
     let key = |n: u8| SealingKey::from_bytes([n; 32]);
     let call = |state: &Value| json!({"name": "rounds", "arguments": {}, "requestState": state});
-    let asked = ask(&node("tasks", &[key(1)]), Some("ada"), "tools/call", json!({"name": "rounds"})).await;
+    let asked = send_as(&node("tasks", &[key(1)]), Some("ada"), "tools/call", json!({"name": "rounds"})).await;
     let state = &asked["result"]["requestState"];
     for (node, opens) in [
         (node("tasks", &[key(1)]), true),
@@ -209,7 +209,7 @@ async fn request_state_needs_key_and_server_name() {
         (node("tasks", &[key(2)]), false),
         (node("tasks", &[]), false),
     ] {
-        let answer = ask(&node, Some("ada"), "tools/call", call(state)).await;
+        let answer = send_as(&node, Some("ada"), "tools/call", call(state)).await;
         assert_eq!(answer["result"]["content"][0]["text"] == "mine", opens, "{answer}");
         assert_eq!(answer["error"]["message"] == UNUSABLE, !opens, "{answer}");
     }

@@ -14,7 +14,7 @@ async fn changes_announced_by_calls_reach_subscribers() {
     // A call without a session notifies every subscriber.
     let subscribe = json!({"jsonrpc": "2.0", "id": 1, "method": "resources/subscribe", "params": {"uri": "a:b"}});
     assert_eq!(client.post(subscribe).await.text().await, r#"{"jsonrpc":"2.0","id":1,"result":{}}"#);
-    assert_eq!(messages(app.ask_tool("change", json!({})).await).await.len(), 1);
+    assert_eq!(messages(app.call_tool("change", json!({})).await).await.len(), 1);
     for stream in [&mut listening, &mut subscribed] {
         let told = [stream.message().await.unwrap().json(), stream.message().await.unwrap().json()];
         assert_eq!(told[0]["method"], "notifications/tools/list_changed");

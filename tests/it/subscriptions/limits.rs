@@ -171,6 +171,6 @@ async fn unread_subscriptions_lose_their_connection() {
             }
         }
     };
-    timeout(Duration::from_secs(60), cut).await.expect("it is held for ever");
+    timeout(Duration::from_secs(60), cut).await.expect("it is never cut");
     drop(connection);
 }

@@ -57,7 +57,7 @@ pub(crate) async fn acknowledged(app: &App, notifications: &str) -> Sse {
 /// Returns the data of the next event.
 async fn bytes(stream: &mut Sse) -> String {
     let event = stream.next().await.expect("an event");
-    assert!(event.id.is_none() && event.retry.is_none(), "nobody can come back: {event:?}");
+    assert!(event.id.is_none() && event.retry.is_none(), "the stream cannot be resumed: {event:?}");
     event.data.unwrap()
 }
 

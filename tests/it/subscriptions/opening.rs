@@ -53,7 +53,7 @@ async fn task_ids_need_the_tasks_extension() {
     let app = App::new();
     let asked = |capabilities: Value, notifications: Value| {
         let meta = json!({"io.modelcontextprotocol/clientCapabilities": capabilities});
-        app.ask("subscriptions/listen", json!({"notifications": notifications, "_meta": meta}))
+        app.request("subscriptions/listen", json!({"notifications": notifications, "_meta": meta}))
     };
     let tasks = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
     for (capabilities, notifications) in [

@@ -56,16 +56,16 @@ pub(crate) struct FarEngine {
     joined: Arc<AtomicUsize>,
     /// The signal handlers themselves, without the delays and the losses.
     handlers: Arc<Mutex<Vec<Arc<dyn SignalHandler>>>>,
-    loses_bells: Arc<AtomicBool>,
+    loses_signals: Arc<AtomicBool>,
     /// The bytes of state that were written.
     written: Arc<AtomicUsize>,
 }
 
 /// A signal handler whose signals may be lost.
 #[derive(Debug)]
-struct LossyBell(Arc<dyn SignalHandler>, Arc<AtomicBool>);
+struct LossyHandler(Arc<dyn SignalHandler>, Arc<AtomicBool>);
 
-impl SignalHandler for LossyBell {
+impl SignalHandler for LossyHandler {
     fn signal(&self, signal: Signal) {
         if !self.1.load(Ordering::Relaxed) {
             self.0.signal(signal);
@@ -75,9 +75,9 @@ impl SignalHandler for LossyBell {
 
 /// A signal handler whose signals arrive late.
 #[derive(Debug)]
-struct LateBell(Arc<dyn SignalHandler>, Duration);
+struct LateHandler(Arc<dyn SignalHandler>, Duration);
 
-impl SignalHandler for LateBell {
+impl SignalHandler for LateHandler {
     fn signal(&self, signal: Signal) {
         let (handler, late) = (Arc::clone(&self.0), self.1);
         tokio::spawn(async move {
@@ -96,7 +96,7 @@ impl FarEngine {
             late: Duration::ZERO,
             joined: Arc::default(),
             handlers: Arc::default(),
-            loses_bells: Arc::default(),
+            loses_signals: Arc::default(),
             written: Arc::default(),
         }
     }
@@ -107,19 +107,19 @@ impl FarEngine {
     }
 
     /// Delays the signals, so that they arrive later than the answers.
-    pub(crate) fn late_bells(self, late: Duration) -> Self {
+    pub(crate) fn late_signals(self, late: Duration) -> Self {
         Self { late, ..self }
     }
 
     /// Loses all signals from now on, or delivers them again.
-    pub(crate) fn lose_bells(&self, lost: bool) {
-        self.loses_bells.store(lost, Ordering::Relaxed);
+    pub(crate) fn lose_signals(&self, lost: bool) {
+        self.loses_signals.store(lost, Ordering::Relaxed);
     }
 
     /// Signals every node, even while other signals are lost.
     pub(crate) fn signal(&self, signal: &Signal) {
-        let bells = self.handlers.lock().unwrap().clone();
-        bells.iter().for_each(|handler| handler.signal(signal.clone()));
+        let handlers = self.handlers.lock().unwrap().clone();
+        handlers.iter().for_each(|handler| handler.signal(signal.clone()));
     }
 
     /// Returns the bytes of state that were written since the last call of this method.
@@ -201,8 +201,8 @@ impl SessionEngine for FarEngine {
     fn join(&self, handler: Arc<dyn SignalHandler>, policy: Policy) -> NodeId {
         self.joined.fetch_add(1, Ordering::Relaxed);
         self.handlers.lock().unwrap().push(Arc::clone(&handler));
-        let handler = if self.late.is_zero() { handler } else { Arc::new(LateBell(handler, self.late)) };
-        self.inner.join(Arc::new(LossyBell(handler, Arc::clone(&self.loses_bells))), policy)
+        let handler = if self.late.is_zero() { handler } else { Arc::new(LateHandler(handler, self.late)) };
+        self.inner.join(Arc::new(LossyHandler(handler, Arc::clone(&self.loses_signals))), policy)
     }
 
     fn leave(&self, node: NodeId) {
@@ -274,22 +274,22 @@ impl SessionEngine for FarEngine {
         stream: StreamNo,
         retry: Option<Duration>,
     ) -> EngineFuture<Result<()>> {
-        self.later("hang_up", session, move |engine| engine.request_detach(session, stream, retry))
+        self.later("request_detach", session, move |engine| engine.request_detach(session, stream, retry))
     }
 
     fn answer_request(&self, session: SessionId, request: &str, outcome: Outcome) -> EngineFuture<Result<bool>> {
         let request = request.to_owned();
-        self.later("answer", session, move |engine| engine.answer_request(session, &request, outcome))
+        self.later("answer_request", session, move |engine| engine.answer_request(session, &request, outcome))
     }
 
     fn take_answer(&self, session: SessionId, request: &str) -> EngineFuture<Result<Option<Outcome>>> {
         let request = request.to_owned();
-        self.later("take", session, move |engine| engine.take_answer(session, &request))
+        self.later("take_answer", session, move |engine| engine.take_answer(session, &request))
     }
 
     fn withdraw_request(&self, session: SessionId, request: &str) -> EngineFuture<Result<()>> {
         let request = request.to_owned();
-        self.sooner_or_later("withdraw", session, move |engine| engine.withdraw_request(session, &request))
+        self.sooner_or_later("withdraw_request", session, move |engine| engine.withdraw_request(session, &request))
     }
 
     fn cancel(&self, session: SessionId, id: &RequestId) -> EngineFuture<Result<bool>> {
@@ -298,7 +298,7 @@ impl SessionEngine for FarEngine {
     }
 
     fn cancelled_calls(&self, session: SessionId, stream: StreamNo) -> EngineFuture<Result<Vec<RequestId>>> {
-        self.later("cancelled", session, move |engine| engine.cancelled_calls(session, stream))
+        self.later("cancelled_calls", session, move |engine| engine.cancelled_calls(session, stream))
     }
 
     fn load_state(&self, session: SessionId, key: &str) -> EngineFuture<Result<(Option<RawJson>, u64)>> {
@@ -340,11 +340,11 @@ impl SessionEngine for FarEngine {
     }
 
     fn end_session(&self, session: SessionId, reason: EndReason) -> EngineFuture<Result<Ended>> {
-        self.later("end", session, move |engine| engine.end_session(session, reason))
+        self.later("end_session", session, move |engine| engine.end_session(session, reason))
     }
 
     fn expire(&self, node: NodeId) -> EngineFuture<Result<Vec<Ended>>> {
-        self.later("sweep", None, move |engine| engine.expire(node))
+        self.later("expire", None, move |engine| engine.expire(node))
     }
 
     fn announce(&self, topic: &str, id: u64) -> EngineFuture<Result<u64>> {
@@ -361,7 +361,7 @@ impl SessionEngine for FarEngine {
     }
 
     fn broadcast(&self, session: SessionId, node: NodeId, update: SessionUpdate) -> EngineFuture<Result<()>> {
-        self.later("tell", session, move |engine| engine.broadcast(session, node, update))
+        self.later("broadcast", session, move |engine| engine.broadcast(session, node, update))
     }
 
     fn list(&self) -> EngineFuture<Result<Vec<SessionSummary>>> {

@@ -81,12 +81,12 @@ pub(crate) async fn text_of(reply: Reply) -> String {
 
 impl App {
     /// Sends a request as a client of 2026-07-28.
-    pub(crate) async fn ask(&self, method: &str, params: Value) -> Reply {
+    pub(crate) async fn request(&self, method: &str, params: Value) -> Reply {
         self.send(modern(method, params)).await
     }
 
     /// Calls a tool as a client of 2026-07-28.
-    pub(crate) async fn ask_tool(&self, tool: &str, arguments: Value) -> Reply {
+    pub(crate) async fn call_tool(&self, tool: &str, arguments: Value) -> Reply {
         self.send(modern_call(tool, arguments)).await
     }
 }

@@ -75,7 +75,7 @@ impl Served {
     }
 
     /// Returns the text of a POST of 2026-07-28.
-    pub(crate) fn asks(&self, message: &Value) -> String {
+    pub(crate) fn modern_post(&self, message: &Value) -> String {
         let request = mirrored(message.clone());
         let headers = request.headers().iter().filter(|(name, _)| *name != "host");
         let headers: String = headers.map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap())).collect();

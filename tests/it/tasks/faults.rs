@@ -24,7 +24,7 @@ fn narrow(engine: FarEngine) -> App {
 }
 
 /// Returns `true` if the principal may begin another task, because all of its own have ended.
-async fn has_room(app: &App) -> bool {
+async fn can_begin(app: &App) -> bool {
     let created = Poller::new(app).of("ann").call("fails", json!({})).await;
     assert!(
         created["result"]["resultType"] == "task" || created["error"]["message"] == "Too many tasks of this principal"
@@ -42,9 +42,9 @@ async fn disconnects_during_creation_leave_no_task() {
             pass(ms(5_000)).await;
             // A task whose id was sent to the client continues.
             let told = after > 200 && tool != "fails";
-            assert_eq!(has_room(&app).await, !told, "{tool} left after {after} ms");
+            assert_eq!(can_begin(&app).await, !told, "{tool} left after {after} ms");
             pass(ms(400_000)).await;
-            assert!(has_room(&app).await, "{tool} left after {after} ms");
+            assert!(can_begin(&app).await, "{tool} left after {after} ms");
             pass(ms(5_000)).await;
             drop(app);
             pass(ms(5_000)).await;
@@ -118,7 +118,7 @@ async fn a_task_ends_whichever_operation_fails() {
                 let (engine, steps) = failing(nth, times, fault);
                 let app = narrow(engine.clone());
                 let end = whole(&app, &format!("step {nth}: {fault:?} {times} times")).await;
-                let status = end.as_ref().map_or("refused", |end| end["status"].as_str().unwrap());
+                let status = end.as_ref().map_or("rejected", |end| end["status"].as_str().unwrap());
                 *ends.entry(status.to_owned()).or_default() += 1;
                 if let Some(end) = end.filter(|end| end["status"] == "completed" && end["result"]["isError"] != true) {
                     assert_eq!(end["result"]["content"][0]["text"], "Ann Bob");
@@ -128,7 +128,7 @@ async fn a_task_ends_whichever_operation_fails() {
                 if nth + times >= all {
                     break;
                 }
-                assert!(has_room(&app).await, "step {nth}: {fault:?} {times} times");
+                assert!(can_begin(&app).await, "step {nth}: {fault:?} {times} times");
                 pass(ms(10_000)).await;
                 drop(app);
                 pass(ms(400_000)).await;
@@ -136,7 +136,7 @@ async fn a_task_ends_whichever_operation_fails() {
             }
         }
     }
-    assert!(ends["completed"] > ends["refused"], "{ends:?}");
+    assert!(ends["completed"] > ends["rejected"], "{ends:?}");
 }
 
 /// The result exists, but the engine is unavailable.

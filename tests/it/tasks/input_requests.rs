@@ -138,7 +138,7 @@ async fn requests_fail_after_the_task_ends() {
             assert_eq!(client.status(&task).await, if cancelled { "cancelled" } else { "completed" });
             let mut heard = heard.lock().await;
             for _ in 0..2 {
-                let answer = heard.recv().now_or_never().expect("nobody was told").unwrap();
+                let answer = heard.recv().now_or_never().expect("the handler got no error").unwrap();
                 assert_eq!(answer, Err("the call ended before the client answered".to_owned()));
             }
         }

@@ -178,7 +178,7 @@ pub(crate) async fn tasks_are_served_by_either_node(here: impl SessionEngine, th
     let (here, there) = (Poller::new(&a), Poller::new(&b));
     let task = here.begin("asks", json!({})).await;
     // Each request to the client is an update of its own.
-    until(&there, &task, "input_required with both questions", |task| {
+    until(&there, &task, "input_required with both requests", |task| {
         task["status"] == "input_required" && ["a", "b"].iter().all(|key| task["inputRequests"].get(key).is_some())
     })
     .await;

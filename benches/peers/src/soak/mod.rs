@@ -187,7 +187,7 @@ impl Soak<'_> {
             done = phase => done?,
             failed = watched => {
                 let failed: Result<()> = failed;
-                return Err(failed.err().unwrap_or_else(|| anyhow!("nobody watches")));
+                return Err(failed.err().unwrap_or_else(|| anyhow!("the watcher has ended")));
             }
         };
         let noticed = self.callers.noticed();
