@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_tokens_is_bounded_and_the_used_one_stays() {
+    fn a_token_flood_keeps_the_used_token() {
         let remembered = Remembered::new(100);
         let token = AccessToken::new("i", "s");
         let (now, until) = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + Duration::from_secs(60));

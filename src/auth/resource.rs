@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metadata_is_found_by_the_path_of_the_resource() {
+    fn metadata_urls_contain_the_resource_path() {
         let rows = [
             ("https://mcp.example.com/mcp", "https://mcp.example.com/.well-known/oauth-protected-resource/mcp"),
             ("https://mcp.example.com", "https://mcp.example.com/.well-known/oauth-protected-resource"),
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_that_clients_would_spell_otherwise_is_rejected() {
+    fn resources_must_be_in_normal_form() {
         let wrong = [
             "mcp.example.com",
             "/mcp",
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn audiences_are_compared_exactly_but_for_the_slash_at_the_root() {
+    fn audiences_match_exactly_except_a_root_slash() {
         let deep = Resource::parse("https://mcp.example.com/mcp").unwrap();
         assert!(deep.is("https://mcp.example.com/mcp"));
         for other in ["https://mcp.example.com/mcp/", "https://mcp.example.com", "https://mcp.example.com/MCP", ""] {

@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_are_read_into_a_type_and_kept_out_of_logs() {
+    fn claims_are_typed_and_stay_out_of_logs() {
         #[derive(serde::Deserialize)]
         struct Mine {
             email: String,

@@ -66,7 +66,7 @@ async fn a_route_without_its_engine_answers_503() {
 
 /// A drain says how many sessions the engine could not end.
 #[tokio::test(start_paused = true)]
-async fn a_drain_counts_the_sessions_that_it_could_not_end() {
+async fn drains_count_sessions_they_could_not_end() {
     let engine = Faulty::default();
     let app = App::with(|service| service.engine(engine.clone()));
     let (_one, _two) = (app.open().await, app.open().await);

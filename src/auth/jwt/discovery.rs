@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_must_be_of_the_issuer_and_name_a_safe_place() {
+    fn metadata_needs_its_issuer_and_safe_urls() {
         let read = |metadata: &str| read("https://i.example", metadata.as_bytes());
         let good = r#"{"issuer": "https://i.example", "jwks_uri": "https://keys.example/jwks"}"#;
         assert_eq!(read(good).unwrap(), "https://keys.example/jwks");

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_without_a_usable_key_is_an_error_and_a_large_one_is_cut() {
+    fn key_sets_need_usable_keys_and_are_bounded() {
         assert!(KeySet::read(b"{\"keys\": []}").is_err());
         assert!(KeySet::read(b"[]").is_err());
         let keys: Vec<_> = (0..1_000).map(|_| json!({"kty": "OKP", "crv": "Ed25519", "x": "AAAA"})).collect();

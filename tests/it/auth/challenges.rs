@@ -110,7 +110,7 @@ impl TokenVerifier for Away {
 
 /// A client would throw its token away after a 401, although the token may be valid.
 #[tokio::test(start_paused = true)]
-async fn a_token_that_cannot_be_verified_is_no_invalid_token() {
+async fn unverifiable_tokens_are_not_invalid_tokens() {
     // The second verifier knows alice. The first one may know everybody else.
     let app = protected(&resource_server(Away, |auth| auth.verifier(people())), |service| service);
     let logs = Logs::capture();

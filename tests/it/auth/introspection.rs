@@ -30,7 +30,7 @@ fn active(more: Value) -> Value {
 
 /// The response decides, and is remembered for a while.
 #[tokio::test]
-async fn a_token_is_what_its_server_says() {
+async fn tokens_are_valid_as_introspection_reports() {
     let server = AuthorizationServer::new(&[]).await;
     let app = app(&server, |introspection| introspection);
     let rows = [

@@ -63,7 +63,7 @@ async fn a_token_of_each_algorithm_is_accepted() {
 
 /// What a signature does not make good.
 #[tokio::test]
-async fn claims_that_are_not_for_this_resource_are_rejected() {
+async fn claims_for_other_resources_are_rejected() {
     let key = Key::ec("a");
     let server = AuthorizationServer::new(&[&key]).await;
     let app = app(&server, |jwt| jwt);
@@ -190,7 +190,7 @@ async fn algorithms_and_types_can_be_narrowed() {
 
 /// A key id is only compared. A flood of unknown ones costs the authorization server one request.
 #[tokio::test]
-async fn a_flood_of_unknown_key_ids_causes_one_fetch() {
+async fn many_unknown_key_ids_cause_one_fetch() {
     let key = Key::ec("a");
     let server = AuthorizationServer::new(&[&key]).await;
     let app = app(&server, |jwt| jwt.min_refresh_interval(HOUR));

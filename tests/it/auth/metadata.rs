@@ -17,7 +17,7 @@ fn get(path: &str) -> Request<Body> {
 
 /// The document is what the operator stated. A request's Host is not in it.
 #[tokio::test(start_paused = true)]
-async fn the_document_is_public_and_repeats_nothing_of_a_request() {
+async fn metadata_is_public_and_independent_of_requests() {
     let auth = resource_server(people(), |auth| {
         auth.scopes_supported(["files:read", "offline_access"])
             .name("Files")

@@ -36,7 +36,7 @@ async fn open(app: &App, token: &str) -> Client {
 /// Another valid token of the same principal uses the session; a token of another principal finds
 /// none.
 #[tokio::test(start_paused = true)]
-async fn a_session_belongs_to_the_principal_of_its_token() {
+async fn sessions_belong_to_their_tokens_principal() {
     let app = app();
     let client = open(&app, "alice").await;
     let ask = |token: &str| bearer(client.request(Method::POST).message(ping(1)), token);
@@ -67,8 +67,8 @@ async fn the_token_is_an_extractor() {
         assert_eq!(text_of(reply).await, format!("{alice} {scopes}"));
     }
     let open_to_all = App::of(McpService::builder(server()));
-    assert_eq!(text_of(open_to_all.ask_tool("maybe", json!({})).await).await, "anonymous");
-    let refused = open_to_all.ask_tool("whoami", json!({})).await.message().await;
+    assert_eq!(text_of(open_to_all.call_tool("maybe", json!({})).await).await, "anonymous");
+    let refused = open_to_all.call_tool("whoami", json!({})).await.message().await;
     assert_eq!(refused["result"]["isError"], true, "{refused}");
     assert_eq!(text_of(app.send(bearer(modern_call("maybe", json!({})), "bob")).await).await, "bob");
 }

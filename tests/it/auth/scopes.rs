@@ -179,7 +179,7 @@ async fn a_subscription_needs_the_scopes_of_its_resources() {
 
 /// What every request needs is named together with what the operation needs.
 #[tokio::test(start_paused = true)]
-async fn the_scopes_of_the_resource_are_needed_by_every_request() {
+async fn every_request_needs_the_resource_scopes() {
     let app = app_with(&["files:read"], |service| service);
     let opening = request(Method::POST).message(initialize("2025-11-25", json!({})));
     let reply = app.send(bearer(opening, "eve")).await;
@@ -242,7 +242,7 @@ async fn a_handler_that_streams_can_only_fail() {
 
 /// In a batch each request stands for itself.
 #[tokio::test(start_paused = true)]
-async fn each_request_of_a_batch_is_checked_by_itself() {
+async fn batch_requests_are_checked_separately() {
     for stateless in [false, true] {
         let app = app_with(&[], |service| service.sessions(Sessions::new().stateless(stateless)));
         let call = |id: u32, tool: &str| json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": tool, "arguments": {"path": "/etc"}}});
@@ -279,7 +279,7 @@ async fn a_scope_can_include_another() {
 /// A server written against rmcp states the scopes of its tools beside the handler.
 #[cfg(feature = "rmcp")]
 #[tokio::test(start_paused = true)]
-async fn a_handler_of_rmcp_has_scopes_by_a_map() {
+async fn rmcp_handlers_take_scopes_from_a_map() {
     #[derive(Clone)]
     struct Quiet;
     impl rmcp::ServerHandler for Quiet {}
@@ -296,18 +296,18 @@ async fn a_handler_of_rmcp_has_scopes_by_a_map() {
 
 /// Without any authentication layer, an item with scopes is closed, and the challenge is plain.
 #[tokio::test(start_paused = true)]
-async fn without_a_token_an_item_with_scopes_is_closed() {
+async fn items_with_scopes_need_a_token() {
     let app = App::of(McpService::builder(server()));
-    let reply = app.ask_tool("write", json!({"path": "a"})).await;
+    let reply = app.call_tool("write", json!({"path": "a"})).await;
     let plain = "Bearer error=\"insufficient_scope\", scope=\"files:write\"";
     assert_eq!((reply.status.as_u16(), reply.header("www-authenticate")), (403, Some(plain)));
-    assert_eq!(app.ask_tool("open", json!({})).await.status, 200);
+    assert_eq!(app.call_tool("open", json!({})).await.status, 200);
 }
 
 /// A name that no challenge can carry is a mistake of the application.
 #[test]
 #[should_panic(expected = "has a character that scopes cannot have")]
-fn a_scope_with_a_space_is_rejected_when_it_is_registered() {
+fn scopes_with_a_space_fail_at_registration() {
     let _server: McpServer =
         McpServer::new("files", "1").with_tool(Tool::new("t", "T.", async || "t").scopes(["files write"]));
 }
