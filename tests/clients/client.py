@@ -129,14 +129,14 @@ async def resumed(url: str) -> None:
         check("a stream that the server closes", bool(text(await session.call_tool("test_reconnection", {}))))
 
 
-async def refusals(url: str) -> None:
+async def rejections(url: str) -> None:
     """Rejections that are sent before a large body was read, as the client's HTTP library receives them."""
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"huge": HUGE}})
     async with httpx.AsyncClient(timeout=30) as http:
         for status, headers in ((413, {}), (403, {"Origin": "http://evil.example"}), (415, {"Content-Type": "text/plain"})):
             for _ in range(10):
                 answer = await http.post(url, content=body, headers={**HEADERS, **headers})
-                equal("a refusal is readable", (answer.status_code, "message" in answer.json()["error"]), (status, True))
+                equal("a rejection is readable", (answer.status_code, "message" in answer.json()["error"]), (status, True))
 
 
 async def conversation(options) -> None:
@@ -150,7 +150,7 @@ async def conversation(options) -> None:
         equal("the session has ended", answer.status_code, 404)
     if options.cut:
         await resumed(options.cut)
-    await refusals(options.url)
+    await rejections(options.url)
 
 
 def main() -> int:

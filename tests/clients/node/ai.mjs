@@ -52,7 +52,7 @@ await hold(async (url) => {
 
   for (let round = 0; round < 5; round += 1) {
     await assert.rejects(call('echo', { message: HUGE }), (error) => {
-      check('a body that is too large is refused readably', /413|Body too large/.test(error.message), error.message.slice(0, 300));
+      check('a body that is too large is rejected readably', /413|Body too large/.test(error.message), error.message.slice(0, 300));
       return true;
     });
   }

@@ -13,7 +13,7 @@ await hold(async (url) => {
   for (const [status, headers] of KINDS) {
     for (let round = 0; round < 10; round += 1) {
       const answer = await post(url, body, headers).catch((error) => ({ status: String(error.cause ?? error) }));
-      equal('a refusal is readable', [answer.status, typeof (await answer.json()).error.message], [status, 'string']);
+      equal('a rejection is readable', [answer.status, typeof (await answer.json()).error.message], [status, 'string']);
       const next = await post(url, '{', {}); // on the kept-alive connection, if there is one
       equal('the next request is answered', [next.status, (await next.json()).error.code], [400, -32700]);
     }

@@ -95,10 +95,10 @@ async function resumed() {
   await client.close();
 }
 
-async function refused({ call }) {
+async function rejected({ call }) {
   for (let round = 0; round < 5; round += 1) {
     await assert.rejects(call('echo', { message: HUGE }), (error) => {
-      check('a body that is too large is refused readably', /413|Body too large/.test(error.message), error.message.slice(0, 300));
+      check('a body that is too large is rejected readably', /413|Body too large/.test(error.message), error.message.slice(0, 300));
       return true;
     });
   }
@@ -112,7 +112,7 @@ await hold(async (url) => {
   await streams(peer);
   await resources(peer);
   await resumed();
-  if (!REMOTE) await refused(peer);
+  if (!REMOTE) await rejected(peer);
   const session = peer.transport.sessionId;
   if (!REMOTE) await peer.transport.terminateSession();
   await peer.client.close();

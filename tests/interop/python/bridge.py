@@ -4,7 +4,7 @@ import argparse
 import json
 
 import anyio
-from common import SOON, Peer, check, connected, equal, hold, refused, soon, text
+from common import SOON, Peer, check, connected, equal, hold, rejected, soon, text
 from mcp import Client
 
 
@@ -58,7 +58,7 @@ async def everything(client: Client, peer: Peer) -> None:
     check("roots", "file:///home/ada/trains" in roots, roots)
     # The server sends its requests when the client has connected: in a call, or on the standalone
     # stream.
-    equal("each question came once", sorted(q for q in peer.asked if "prompt" not in q).count("roots"), 1)
+    equal("each client request came once", sorted(q for q in peer.asked if "prompt" not in q).count("roots"), 1)
 
     check("resources are listed", len((await client.list_resources()).resources) > 0)
     check("prompts are listed", "simple-prompt" in [prompt.name for prompt in (await client.list_prompts()).prompts])
@@ -80,12 +80,12 @@ async def python(client: Client, peer: Peer) -> None:
     await alike(client, "echo", "message", "{}")
     await progress(client, "steps", {"count": 5}, 5)
     equal("elicitation", text(await client.call_tool("whoami")), "ada")
-    equal("one question", peer.asked, ["Who are you?"])
+    equal("one client request", peer.asked, ["Who are you?"])
     equal("a call that logs", text(await client.call_tool("chat")), "said")
     equal("a log message", peer.logged, [("info", "a word")])
     equal("a resource", (await client.read_resource("note://one")).contents[0].text, "a note")
     equal("a prompt", (await client.get_prompt("greet", {"name": "ada"})).messages[0].content.text, "Greet ada.")
-    await refused("an unknown prompt, with the server's own code", client.get_prompt("no_such_prompt"), 0)
+    await rejected("an unknown prompt, with the server's own code", client.get_prompt("no_such_prompt"), 0)
 
     async def slept() -> str:
         return json.dumps((await client.call_tool("slept")).structured_content["result"])
@@ -102,7 +102,7 @@ async def python(client: Client, peer: Peer) -> None:
 
         tasks.start_soon(slow)
         await soon("the server sleeps", slept, '["one"]')
-        equal("nobody was woken", await woken(), "[]")
+        equal("no process was woken", await woken(), "[]")
         scope.cancel()
     await soon("the server heard that a call was cancelled", woken, '["one"]')
 

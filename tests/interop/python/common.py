@@ -45,13 +45,13 @@ def equal(what: str, saw: object, wanted: object) -> None:
     check(f"{what} = {wanted!r}", saw == wanted, saw)
 
 
-async def refused(what: str, call, code: int) -> None:
+async def rejected(what: str, call, code: int) -> None:
     try:
         result = await call
     except MCPError as error:
         equal(f"{what}: error code", error.code, code)
     else:
-        check(f"{what} is refused", False, result)
+        check(f"{what} is rejected", False, result)
 
 
 async def soon(what: str, ask, wanted: str) -> None:
@@ -186,7 +186,7 @@ async def basics(client: Client) -> None:
     equal("mixed content", [item.type for item in mixed.content], ["text", "image", "resource"])
     failing = await client.call_tool("test_error_handling")
     check("a failing tool is a result with isError", failing.is_error is True, failing)
-    await refused("an unknown tool", client.call_tool("no_such_tool"), types.INVALID_PARAMS)
+    await rejected("an unknown tool", client.call_tool("no_such_tool"), types.INVALID_PARAMS)
 
     uris = [str(resource.uri) for resource in await every(client.list_resources, "resources")]
     check("resources are listed", {"test://static-text", "test://static-binary"} <= set(uris), uris)

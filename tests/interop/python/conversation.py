@@ -99,13 +99,13 @@ async def logging(client: Client, peer: Peer) -> None:
     equal("no log messages below the level", len(peer.logged), len(wanted))
 
 
-async def questions(client: Client, peer: Peer) -> None:
+async def client_requests(client: Client, peer: Peer) -> None:
     answer = text(await client.call_tool("test_elicitation", {"message": "Who are you?"}))
     check("elicitation", "ada@example.com" in answer, answer)
     equal("elicitation asks for", peer.forms, [{"username", "email"}])
     answer = text(await client.call_tool("test_sampling", {"prompt": "What is six times seven?"}))
     equal("sampling", answer, "LLM response: forty-two")
-    equal("each question came once", peer.asked, ["Who are you?", "What is six times seven?"])
+    equal("each client request came once", peer.asked, ["Who are you?", "What is six times seven?"])
 
 
 async def cut_and_resumed(client: Client, wire: Wire, proxy: CuttingProxy, steps: int, at: int, inside: bool) -> None:
@@ -216,7 +216,7 @@ async def conversation(options: argparse.Namespace) -> None:
                 await cancelled(client)
             if streams and not stateless:
                 await logging(client, peer)
-                await questions(client, peer)
+                await client_requests(client, peer)
                 await cut_and_resumed(client, wire, proxy, steps=8, at=1, inside=False)
                 await cut_and_resumed(client, wire, proxy, steps=8, at=3, inside=True)
                 await closed_by_server(client, wire)

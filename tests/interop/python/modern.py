@@ -76,7 +76,7 @@ async def mirrored(url: str) -> None:
             return wire.asked("tools/call")[-1][1].get(f"mcp-param-{name}", "")
 
         equal("a call before the tool was listed", await call({"region": "eu"}), "region=eu, priority=0, dry_run=false")
-        equal("was refused first", [status for _, _, status, _ in wire.asked("tools/call")], [400, 200])
+        equal("was rejected first", [status for _, _, status, _ in wire.asked("tools/call")], [400, 200])
         equal("and then had its header", sent("region"), "eu")
         said = await call({"region": " Zürich ", "priority": -3, "dry_run": True})
         equal("arguments of each type", said, "region= Zürich , priority=-3, dry_run=true")
@@ -93,7 +93,7 @@ async def incapable(url: str) -> None:
             wanted = (-32021, {"requiredCapabilities": {"sampling": {}}})
             equal("what is missing", (error.code, error.error.data), wanted)
         else:
-            check("a missing capability is refused", False, result)
+            check("a missing capability is rejected", False, result)
         equal("the status of it", wire.asked("tools/call")[-1][2], 400)
     async with connected(url, MODERN, abilities="sampling") as (client, _, _):
         said = text(await client.call_tool("test_missing_capability"))
@@ -115,10 +115,10 @@ async def rounds(client: Client, peer: Peer, wire: Wire) -> None:
         ("request_state", "confirmed, state-ok", 2, ["Shall it go on?"]),
         ("multi_round", "ada likes blue.", 3, steps),
     ):
-        before, questions = len(wire.asked("tools/call")), len(peer.asked)
+        before, client_requests = len(wire.asked("tools/call")), len(peer.asked)
         equal(tool, text(await client.call_tool(f"{STEM}{tool}")), said)
         equal(f"{tool}: rounds", len(wire.asked("tools/call")) - before, times)
-        equal(f"{tool}: each question once", sorted(peer.asked[questions:]), asked)
+        equal(f"{tool}: each client request once", sorted(peer.asked[client_requests:]), asked)
     prompt = await client.get_prompt(f"{STEM}prompt")
     equal("a prompt that asks", prompt.messages[0].content.text, "Write about trains.")
     answer = text(await client.call_tool("test_elicitation", {"message": "Who are you?"}))
@@ -146,11 +146,11 @@ async def listened(client: Client, wire: Wire) -> None:
 
 async def side_by_side(url: str, streams: bool) -> None:
     """A client with a session and one without use the same server."""
-    told = anyio.Event()
+    delivered = anyio.Event()
 
     async def heard(message) -> None:
         if isinstance(message, types.ToolListChangedNotification):
-            told.set()
+            delivered.set()
 
     async with (
         connected(url, message_handler=heard) as (old, _, old_wire),
@@ -165,11 +165,11 @@ async def side_by_side(url: str, streams: bool) -> None:
 
         await soon("the standalone stream", standalone, "[200]")
         for by in (old, modern):
-            told = anyio.Event()
+            delivered = anyio.Event()
             await by.call_tool("test_trigger_tool_change")
             with anyio.fail_after(SOON):
-                await told.wait()
-                equal("both were told", await anext(changes), ToolsListChanged())
+                await delivered.wait()
+                equal("both were delivered", await anext(changes), ToolsListChanged())
 
         answers = {}
 

@@ -38,7 +38,7 @@ async def progress(client: Client, steps: int) -> None:
     calls, messages = calls + 1, messages + len(seen)
 
 
-async def question(client: Client, peer: Peer) -> None:
+async def client_request(client: Client, peer: Peer) -> None:
     """Makes a call that sends a request to the client, whose answer may reach another node."""
     global calls
     asked = len(peer.asked)
@@ -63,7 +63,7 @@ async def work(client: Client, peer: Peer, worker: int) -> None:
                 await echo(client)
                 await anyio.sleep(0.01)
             case 1:
-                await question(client, peer)
+                await client_request(client, peer)
                 await anyio.sleep(0.01)
             case _:
                 await progress(client, STEPS[worker % len(STEPS)])
@@ -82,7 +82,7 @@ async def main(url: str, era: str) -> Wire:
             for worker in range(WORKERS):
                 tasks.start_soon(work, client, peer, worker)
             tasks.start_soon(until_told)
-        equal("refusals", [status for *_, status, _ in wire.seen if status >= 400], [])
+        equal("rejections", [status for *_, status, _ in wire.seen if status >= 400], [])
     return wire
 
 

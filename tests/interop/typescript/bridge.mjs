@@ -39,7 +39,7 @@ async function everything(peer) {
   check('roots', roots.includes('file:///home/ada/trains'), roots);
   // The server sends its requests when the client has connected: in a call, or on the standalone
   // stream.
-  equal('each question came once', asked.filter((each) => each === 'roots').length, 1);
+  equal('each client request came once', asked.filter((each) => each === 'roots').length, 1);
 
   const [resource] = (await client.listResources()).resources;
   check('resources are listed', Boolean(resource));
@@ -64,7 +64,7 @@ async function python(peer) {
   await alike(peer, (word) => word);
   await progress(peer, 'steps', { count: 5 }, 5);
   equal('elicitation', text(await call('whoami')), 'ada');
-  equal('one question', asked, ['Who are you?']);
+  equal('one client request', asked, ['Who are you?']);
   equal('a call that logs', text(await call('chat')), 'said');
   equal('a log message', logged, [['info', 'a word']]);
   equal('a resource', (await client.readResource({ uri: 'note://one' })).contents[0].text, 'a note');
@@ -77,7 +77,7 @@ async function python(peer) {
     () => 'cancelled',
   );
   await soon('the server sleeps', slept, '["one"]');
-  equal('nobody was woken', await woken(), '[]');
+  equal('no process was woken', await woken(), '[]');
   stop.abort('enough');
   equal('a call that the client cancelled', await slow, 'cancelled');
   await soon('the server heard of it', woken, '["one"]');

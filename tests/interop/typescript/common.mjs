@@ -148,7 +148,7 @@ export async function basics({ client, call }) {
   equal('mixed content', mixed.content.map((item) => item.type), ['text', 'image', 'resource']);
   check('a failing tool is a result with isError', (await call('test_error_handling')).isError === true);
   await assert.rejects(call('no_such_tool'), { code: -32602 });
-  passed('an unknown tool is refused');
+  passed('an unknown tool is rejected');
 
   const uris = (await client.listResources()).resources.map((resource) => resource.uri);
   check('resources are listed', uris.includes('test://static-text') && uris.includes('test://static-binary'), uris);
@@ -183,10 +183,10 @@ export async function cancelled({ call }) {
   const report = async () => text(await call('test_slow_report', { label }));
   const stop = new AbortController();
   const slow = call('test_slow', { ms: 30_000, label }, { signal: stop.signal });
-  const refused = assert.rejects(slow);
+  const rejected = assert.rejects(slow);
   await soon('a slow call', report, 'running');
   stop.abort('enough');
-  await refused;
+  await rejected;
   await soon('a slow call that the client cancelled', report, 'cancelled');
 }
 

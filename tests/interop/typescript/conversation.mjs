@@ -80,12 +80,12 @@ async function logging({ client, call, logged }) {
   equal('no log messages below the level', logged.length, lines.length);
 }
 
-async function questions({ call, asked, forms }) {
+async function clientRequests({ call, asked, forms }) {
   const answer = text(await call('test_elicitation', { message: 'Who are you?' }));
   check('elicitation', answer.includes('ada@example.com'), answer);
   equal('elicitation asks for', forms, [['email', 'username']]);
   equal('sampling', text(await call('test_sampling', { prompt: 'Six times seven?' })), 'LLM response: forty-two');
-  equal('each question came once', asked, ['Who are you?', 'Six times seven?']);
+  equal('each client request came once', asked, ['Who are you?', 'Six times seven?']);
 }
 
 /** A client whose connection breaks in a call resumes with Last-Event-ID and misses nothing. */
@@ -134,7 +134,7 @@ async function conversation(url) {
   }
   if (streams && !options.stateless) {
     await logging(peer);
-    await questions(peer);
+    await clientRequests(peer);
     await cutAndResumed(peer, proxy, { steps: 8, at: 1, inside: false });
     await cutAndResumed(peer, proxy, { steps: 8, at: 3, inside: true });
     await closedByServer(peer);

@@ -70,7 +70,7 @@ async function mirrored(url) {
   const sent = () => wire.asked('tools/call').at(-1).sent;
   const say = async (args) => text(await call('test_x_mcp_header', args));
   equal('a call before the tool was listed', await say({ region: 'eu' }), 'region=eu, priority=0, dry_run=false');
-  equal('was refused first', wire.asked('tools/call').map(({ answer }) => answer.status), [400, 200]);
+  equal('was rejected first', wire.asked('tools/call').map(({ answer }) => answer.status), [400, 200]);
   equal('and then had its header', sent().get('mcp-param-region'), 'eu');
   const args = { region: ' Zürich ', priority: -3, dry_run: true };
   equal('arguments of each type', await say(args), 'region= Zürich , priority=-3, dry_run=true');
@@ -97,9 +97,9 @@ async function incapable(url) {
 /** A call ends with requests to the client, which repeats it with the answers by itself. */
 async function rounds({ client, call, asked, wire }) {
   const rounds = async (tool) => {
-    const [before, questions] = [wire.asked('tools/call').length, asked.length];
+    const [before, clientRequests] = [wire.asked('tools/call').length, asked.length];
     const said = text(await call(tool));
-    return [said, wire.asked('tools/call').length - before, asked.slice(questions).sort()];
+    return [said, wire.asked('tools/call').length - before, asked.slice(clientRequests).sort()];
   };
   const stem = 'test_input_required_result_';
   const name = 'What is your name?';
@@ -128,7 +128,7 @@ async function listened({ client, call, wire }) {
   for (const kind of ['tools/list_changed', 'prompts/list_changed', 'resources/list_changed', 'resources/updated']) {
     client.setNotificationHandler(`notifications/${kind}`, ({ params }) => void seen.push([kind, params?.uri]));
   }
-  const told = (count) => soon(`${count} changes were told`, () => seen.length, count);
+  const delivered = (count) => soon(`${count} changes were delivered`, () => seen.length, count);
   const listening = await client.listen({ toolsListChanged: true, resourceSubscriptions: [WATCHED] });
   equal('what is listened to', listening.honoredFilter, { toolsListChanged: true, resourceSubscriptions: [WATCHED] });
   await client.listTools();
@@ -136,9 +136,9 @@ async function listened({ client, call, wire }) {
   await call('test_trigger_prompt_change');
   await call('test_trigger_resource_update', { uri: 'test://static-text' });
   await call('test_trigger_tool_change');
-  await told(1);
+  await delivered(1);
   await call('test_trigger_resource_update');
-  await told(2);
+  await delivered(2);
   const wanted = [['tools/list_changed', undefined], ['resources/updated', WATCHED]];
   equal('what was asked for, and nothing else', seen, wanted);
   await client.listTools();
@@ -151,7 +151,7 @@ async function listened({ client, call, wire }) {
   await sleep(500);
   const again = await client.listen({ toolsListChanged: true });
   await call('test_trigger_tool_change');
-  await soon('who listens again is told again', () => seen.length >= 3, true);
+  await soon('a new subscription gets changes again', () => seen.length >= 3, true);
   await again.close();
 }
 
@@ -170,7 +170,7 @@ async function sideBySide(url) {
   for (const [announced, by] of [old, modern].entries()) {
     await by.call('test_trigger_tool_change');
     const wanted = ['modern', 'old'].flatMap((name) => Array(announced + 1).fill(name)).join();
-    await soon('both were told', () => [...seen].sort().join(), wanted);
+    await soon('both were delivered', () => [...seen].sort().join(), wanted);
   }
   const words = Array.from({ length: 16 }, (_, n) => `number ${n}`);
   const answers = await Promise.all(

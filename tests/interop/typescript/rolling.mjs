@@ -28,7 +28,7 @@ const short = (peer) => progress(peer, 20);
 const long = (peer) => progress(peer, 190);
 
 /** Makes a call that sends a request to the client, whose answer may reach another node. */
-async function question({ call, asked }) {
+async function clientRequest({ call, asked }) {
   const before = asked.length;
   const answer = text(await call('test_elicitation', { message: 'Who are you?' }));
   check('elicitation', answer.includes('ada@example.com'), answer);
@@ -54,9 +54,9 @@ await hold(async (url) => {
   const peer = await connected(url, modern ? 'auto' : 'legacy');
   equal('the revision', peer.client.getNegotiatedProtocolVersion(), modern ? '2026-07-28' : '2025-11-25');
   // With this many workers, some calls run at every node when it drains.
-  const workers = [echo, question, ...Array(8).fill(short), ...Array(16).fill(long)];
+  const workers = [echo, clientRequest, ...Array(8).fill(short), ...Array(16).fill(long)];
   await Promise.all(workers.map((what) => work(peer, what)));
-  const refused = peer.wire.seen.filter(({ answer }) => answer.status >= 400);
-  equal('refusals', refused.map(({ answer }) => answer.status), []);
+  const rejected = peer.wire.seen.filter(({ answer }) => answer.status >= 400);
+  equal('rejections', rejected.map(({ answer }) => answer.status), []);
   console.log(`typescript: ${calls} calls, ${messages} messages, ${peer.wire.resumed.length} resumed`);
 }, PATIENCE);
