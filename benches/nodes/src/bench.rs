@@ -73,7 +73,7 @@ impl Bench {
         let alone = server.alone().await? * 1e6;
         let (a, b) = (Node::start(&server.url())?, Node::start(&server.url())?);
         let mut bench = Self { server, a, b, idle: Cost::default(), alone };
-        // A node sweeps from its first session on, and each script is loaded once.
+        // A node expires sessions from its first session on, and each script is loaded once.
         for node in [bench.a.address, bench.b.address] {
             let mut client = Client::open(node).await?;
             client.call("echo", &json!({})).await?;

@@ -70,7 +70,7 @@ pub(crate) async fn measure() -> Result<Vec<Throughput>> {
         try_join_all((0..100).map(async |_| direct.engine.expire(direct.node).await)).await?;
     }
     let what = "looks for what has expired, one for each node and second";
-    measured.push(throughput("sweep", what, before, server.facts().await?, count));
+    measured.push(throughput("expire", what, before, server.facts().await?, count));
     measured.extend(beats().await?);
     Ok(measured)
 }

@@ -77,12 +77,12 @@ async fn follow(client: Client, b: std::net::SocketAddr, run: &Run) -> Result<Ve
     };
     let since = now();
     let sent = run.get.then(|| tokio::spawn(async move { client.stream("emit", &arguments).await?.drain().await }));
-    let mut heard = 0;
-    while heard < run.events {
+    let mut received = 0;
+    while received < run.events {
         let data = stream.next().await?.context("the stream ended")?;
         let Some((_, at)) = data.split_once("\"at\":") else { continue };
         let at: u64 = at.split([',', '}']).next().unwrap_or_default().parse()?;
-        heard += 1;
+        received += 1;
         if at > since {
             times.push(Duration::from_nanos(now().saturating_sub(at)));
         }

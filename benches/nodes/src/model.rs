@@ -79,7 +79,7 @@ fn flows(load: &Load) -> Vec<Flow> {
         flow("their events, read at the same node", "call_event", in_calls * (1.0 - load.broken)),
         flow("their events, resumed at another", "resumed_event", in_calls * load.broken),
         flow("clients that come back", "resume", calls * load.broken),
-        flow("questions", "question", calls * load.asking),
+        flow("client requests", "client_request", calls * load.asking),
         flow("events in GET streams held elsewhere", "get_event", load.events - in_calls),
         flow("sessions opened and ended", "session", load.sessions / load.life),
         flow("nodes that are there", "idle_node", load.nodes),
@@ -218,7 +218,7 @@ fn print_namespaces(units: &Units, load: &Load) -> Result<()> {
     }
     println!("\n| nodes on one namespace | of its core, only for being there |\n|---:|---:|");
     for (nodes, beat) in [(8.0, "beat_of_8"), (64.0, "beat_of_64"), (512.0, "beat_of_64")] {
-        let core = nodes * (units.get(&format!("{beat}.us"))? / BEAT + units.get("sweep.us")?) / CORE.0;
+        let core = nodes * (units.get(&format!("{beat}.us"))? / BEAT + units.get("expire.us")?) / CORE.0;
         println!("| {nodes:.0} | {:.2} % |", core * 100.0);
     }
     Ok(())

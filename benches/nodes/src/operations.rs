@@ -52,7 +52,7 @@ pub(crate) async fn count(bench: &Bench) -> Result<Vec<Operation>> {
     let before = bench.cost(400, async |client| stream(client, MISSED, 0).await).await?;
     keep("resume", "a client that comes back to the other node for 20 events", back.minus(before));
     let asked = bench.cost(400, async |client| ask(bench, client).await).await?;
-    keep("question", "a question to the client, answered at the other node", asked.minus(call_alone));
+    keep("client_request", "a request to the client, answered at the other node", asked.minus(call_alone));
     keep("idle_node", "a node without clients, for a second", bench.idle_node());
     Ok(counted)
 }
@@ -62,8 +62,8 @@ async fn session(client: &mut Client) -> Result<()> {
 }
 
 async fn stream(client: &mut Client, events: usize, pause: u64) -> Result<()> {
-    let heard = client.stream("emit", &emit(events, pause, false)).await?.drain().await?;
-    ensure!(heard == events + 1, "{heard} events of {events}");
+    let received = client.stream("emit", &emit(events, pause, false)).await?.drain().await?;
+    ensure!(received == events + 1, "{received} events of {events}");
     Ok(())
 }
 
@@ -81,8 +81,8 @@ async fn resumed(bench: &Bench, client: &mut Client) -> Result<()> {
     let mut first = client.stream("emit", &emit(MANY, PAUSE_US, false)).await?;
     let last = first.first_id().await?;
     drop(first);
-    let heard = client.listen(bench.b.address, Some(&last)).await?.drain().await?;
-    ensure!(heard == MANY + 1, "{heard} events of {MANY}");
+    let received = client.listen(bench.b.address, Some(&last)).await?.drain().await?;
+    ensure!(received == MANY + 1, "{received} events of {MANY}");
     Ok(())
 }
 
@@ -90,17 +90,17 @@ async fn come_back(bench: &Bench, client: &mut Client) -> Result<()> {
     let mut first = client.stream("emit", &emit(MISSED, 0, false)).await?;
     let last = first.first_id().await?;
     first.drain().await?;
-    let heard = client.listen(bench.b.address, Some(&last)).await?.drain().await?;
-    ensure!(heard == MISSED + 1, "{heard} events of {MISSED}");
+    let received = client.listen(bench.b.address, Some(&last)).await?.drain().await?;
+    ensure!(received == MISSED + 1, "{received} events of {MISSED}");
     Ok(())
 }
 
 async fn ask(bench: &Bench, client: &mut Client) -> Result<()> {
     let mut stream = client.stream("ask", &json!({})).await?;
-    let request: Value = serde_json::from_str(stream.next().await?.context("no question")?)?;
+    let request: Value = serde_json::from_str(stream.next().await?.context("no client request")?)?;
     let answer = json!({"jsonrpc": "2.0", "id": request["id"], "result": {"action": "accept", "content": {}}});
-    client.tell(bench.b.address, &answer).await?;
-    let heard = stream.drain().await?;
-    ensure!(heard == 1, "{heard} answers");
+    client.post(bench.b.address, &answer).await?;
+    let received = stream.drain().await?;
+    ensure!(received == 1, "{received} answers");
     Ok(())
 }

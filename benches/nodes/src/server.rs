@@ -145,7 +145,7 @@ impl Server {
 
 fn text<'a>(info: &'a str, name: &str) -> Result<&'a str> {
     let fact = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    fact.map(str::trim).with_context(|| format!("the server does not tell its {name}"))
+    fact.map(str::trim).with_context(|| format!("the server does not report its {name}"))
 }
 
 fn spawn(port: u16, piece: &str, folder: &TempDir) -> Result<Child> {
