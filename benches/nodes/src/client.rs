@@ -51,7 +51,7 @@ impl Client {
     }
 
     /// Posts a message to a node on a new connection.
-    pub(crate) async fn post(&self, node: SocketAddr, message: &Value) -> Result<()> {
+    pub(crate) async fn post_to(&self, node: SocketAddr, message: &Value) -> Result<()> {
         let mut wire = connect(node).await?;
         wire.write_all(self.request("1.0", node, "POST", None, &message.to_string()).as_bytes()).await?;
         let (head, _) = answer(&mut wire).await?;

@@ -99,7 +99,7 @@ async fn ask(bench: &Bench, client: &mut Client) -> Result<()> {
     let mut stream = client.stream("ask", &json!({})).await?;
     let request: Value = serde_json::from_str(stream.next().await?.context("no client request")?)?;
     let answer = json!({"jsonrpc": "2.0", "id": request["id"], "result": {"action": "accept", "content": {}}});
-    client.post(bench.b.address, &answer).await?;
+    client.post_to(bench.b.address, &answer).await?;
     let received = stream.drain().await?;
     ensure!(received == 1, "{received} answers");
     Ok(())
