@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_stays_inside_wherever_it_happens() {
+    fn panics_are_contained_anywhere() {
         assert_eq!(Contained::new(Box::pin(Rude(true, Trap))).now_or_never(), Some(Ok(1)));
         assert_eq!(Contained::new(Box::pin(Rude(false, Trap))).now_or_never(), None);
         let panics = Contained::<()>::new(Box::pin(async { panic!("polled") }));

@@ -78,7 +78,7 @@ fn one_node_keeps_the_contract_on_threads() {
 }
 
 #[test]
-fn two_nodes_keep_the_contract_under_threads() {
+fn two_nodes_keep_the_contract_on_threads() {
     let runtime = threads();
     for _ in 0..5 {
         keeps_every_rule(&runtime, &Memory { timed: false }, Nodes::Two);

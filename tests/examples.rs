@@ -121,7 +121,7 @@ fn everything_believes_its_trusted_proxies() {
 ///
 /// Acceptance 202.
 #[test]
-fn programs_print_errors_for_people() {
+fn programs_print_errors_with_display() {
     let rows: [(&[&str], [&str; 2]); 3] = [
         (&["--idle-timeout", "1", "--retry-interval", "2000"], ["`Sessions::idle_timeout`", "must be longer than"]),
         (&["--allowed-host", "http://a"], ["`Security::allowed_hosts`", "`http://a`"]),

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_there_needs_no_timer() {
+    fn a_received_body_needs_no_timer() {
         // There is no runtime, so a timer would panic.
         let budget = Budget::new(0, 0);
         let read =
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_time_is_for_the_whole_body() {
+    async fn the_timeout_covers_the_whole_body() {
         let start = Instant::now();
         assert_eq!(text(trickle(), None).await, Err(Rejection::BodyTimeout));
         assert_eq!(start.elapsed(), WITHIN);

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_without_end_is_not_followed() {
+    fn a_long_proxy_chain_is_not_followed() {
         let chain = |proxies: usize| format!("192.0.2.7{}", ", 10.0.0.2".repeat(proxies));
         assert_eq!(client(&[&chain(MAX_HOPS - 1)], &[]), "192.0.2.7");
         assert_eq!(client(&[&chain(MAX_HOPS)], &[]), PROXY);

@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn one_content_type_and_that_json() {
+    fn the_content_type_is_one_json_type() {
         for value in [
             // Case and white space.
             "application/json",

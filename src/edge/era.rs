@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn stray_keys_are_no_claim() {
+    fn unrelated_meta_keys_are_no_claim() {
         for stray in [
             r#""_meta":{"progressToken":1}"#,
             r#""_meta":{"io.modelcontextprotocol/clientInfo":{"name":"a","version":"1"}}"#,

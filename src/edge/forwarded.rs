@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_proxies_say_must_agree() {
+    fn headers_of_proxies_must_agree() {
         type Expected = Result<Option<&'static str>, &'static str>;
         let rows: [(&[&str], &[&str], Expected); 13] = [
             (&[], &[], Ok(None)),

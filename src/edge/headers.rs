@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_ours_foreign_or_malformed() {
+    fn session_ids_are_valid_foreign_or_malformed() {
         let id = SessionId::random();
         let ours = id.to_string();
         let rows: [(&[u8], Expected<SessionId>); 10] = [

@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn so_many_rests_are_read_at_a_time() {
+    async fn concurrent_unread_bodies_are_bounded() {
         let drains = Drains::new(&TaskTracker::new());
         let mut there = Vec::new();
         for _ in 0..CONCURRENCY_UNAUTHENTICATED {
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stranger_gets_less_time_and_fewer_bytes() {
+    async fn unknown_clients_get_less_time_and_fewer_bytes() {
         let drains = Drains::new(&TaskTracker::new());
         for (known, piece, seconds) in [(false, 1, 10), (true, 1, 30), (false, 4 << 20, 5), (true, 4 << 20, 17)] {
             let (body, is_there) = slow(piece);

@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_last_piece_counts_until_it_has_left() {
+    async fn the_last_piece_counts_until_the_next_poll() {
         let (watch, cut) = watch();
         let held = Arc::new(());
         let mut body = watch.over(Body::from(vec![b'x'; PIECE]), None, Some(Box::new(Arc::clone(&held))));

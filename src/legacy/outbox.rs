@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn after_the_end_nothing_is_taken_in() {
+    fn messages_after_the_end_are_dropped() {
         let mut outbox = outbox();
         assert_eq!(written(&mut outbox, &[], true), Some(vec![]));
         assert!(!outbox.push(message("late")));

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_left_alone() {
+    fn strings_are_unchanged() {
         let json = r#"{"5.0":"5.0 \" 5.0","a":[5.0,-1e1,1.5,{"b":0.0}]}"#;
         assert_eq!(with_integers(json).as_deref(), Some(r#"{"5.0":"5.0 \" 5.0","a":[5,-10,1.5,{"b":0}]}"#));
         assert_eq!(with_integers(r#"["5.0", 5, "\\"]"#), None);

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_are_numbers_and_texts_are_texts() {
+    fn integer_and_text_headers_are_distinguished() {
         for (stated, argument, same) in [
             ("42", json!(42), true),
             ("42.0", json!(42), true),

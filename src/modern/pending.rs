@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_each_thing_once() {
+    fn everything_expands_to_each_change_once() {
         let mut waiting = all();
         waiting.add(&change(5));
         assert!(waiting.add_all());

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_itself_once_and_counted_after() {
+    fn repeated_names_are_counted() {
         let mut names = RequestKeys::default();
         let given = [None, None, Some("x"), Some("x"), Some("x"), Some("elicitation")]
             .map(|key| names.request_key("elicitation/create", key));

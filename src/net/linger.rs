@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_more_than_the_most_is_read() {
+    async fn lingering_reads_a_bounded_amount() {
         let (mut ours, mut theirs) = exchanged().await;
         let client = tokio::spawn(async move {
             let mut sent = 0;

@@ -137,7 +137,7 @@ async fn calls_cancelled_in_json_mode_get_202() {
 ///
 /// Acceptance 105.
 #[tokio::test(start_paused = true)]
-async fn a_cancellation_of_nothing_is_taken_quietly() {
+async fn unknown_cancellations_are_ignored() {
     let client = App::new().open().await;
     let (mut stream, _) = noted(&client, 1, "a").await;
     for unknown in [json!(2), json!("1"), json!("unknown"), Value::Null, json!({}), json!(1.5)] {

@@ -17,7 +17,7 @@ fn kind<T>(result: Result<T, StoreError>) -> Option<StoreErrorKind> {
 
 /// A failure is not "no such session", and not "not heard": after the failure, the session is there.
 #[tokio::test(start_paused = true)]
-async fn no_method_hides_that_the_engine_is_away() {
+async fn every_method_reports_engine_failures() {
     let engine = Faulty::default();
     let app = App::with(|service| service.engine(engine.clone()));
     let client = app.open_principal("ann").await;

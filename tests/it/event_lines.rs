@@ -77,7 +77,7 @@ async fn no_character_ends_a_line() {
 ///
 /// Acceptance 182.
 #[tokio::test(start_paused = true)]
-async fn a_json_answer_is_left_as_it_is() {
+async fn json_answers_are_unchanged() {
     let app = App::serving(tools, |service| service);
     let mut opening = initialize("2025-11-25", json!({}));
     opening["id"] = json!(ENDS);

@@ -178,7 +178,7 @@ async fn an_empty_header_counts_as_none() {
 ///
 /// Acceptance 125, 167.
 #[tokio::test(start_paused = true)]
-async fn headers_that_mean_nothing_here_are_ignored() {
+async fn irrelevant_headers_are_ignored() {
     let stateless = App::with(|service| service.sessions(Sessions::new().stateless(true)));
     for (name, value) in [
         ("mcp-session-id", "unknown"),

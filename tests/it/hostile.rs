@@ -215,7 +215,7 @@ async fn initialize_always_agrees_on_a_revision() {
 ///
 /// Acceptance 125, 127.
 #[tokio::test(start_paused = true)]
-async fn without_sessions_there_is_nothing_to_attack() {
+async fn stateless_mode_exposes_no_sessions() {
     let app = App::with(|service| service.sessions(Sessions::new().stateless(true)));
     for message in [
         json!({"jsonrpc": "2.0", "id": "s0-0", "result": {}}),

@@ -50,7 +50,7 @@ async fn calls_continue_after_a_layer_timeout() {
 
 /// Acceptance 38, 82.
 #[tokio::test(start_paused = true)]
-async fn a_body_limit_layer_is_heeded_and_named() {
+async fn body_limits_of_layers_are_reported() {
     let app = App::new().layered(|router| router.layer(RequestBodyLimitLayer::new(200)));
     let mut message = initialize("2025-11-25", json!({}));
     message["params"]["clientInfo"]["name"] = json!("x".repeat(300));
@@ -62,7 +62,7 @@ async fn a_body_limit_layer_is_heeded_and_named() {
 
 /// Acceptance 60.
 #[tokio::test(start_paused = true)]
-async fn an_auth_layer_comes_before_everything() {
+async fn auth_layers_run_first() {
     #[allow(deprecated)]
     let auth = ValidateRequestHeaderLayer::bearer("secret");
     let app = App::new().layered(|router| router.layer(auth));

@@ -45,7 +45,7 @@ async fn log_throttling_separates_rejection_kinds() {
 
 /// Acceptance 170.
 #[tokio::test(start_paused = true)]
-async fn many_cut_responses_are_few_lines() {
+async fn cut_responses_are_logged_in_few_lines() {
     let (logs, begun) = (Logs::capture(), Instant::now());
     let app = App::with(|service| service.streams(Streams::new().write_timeout(Duration::from_secs(5))));
     let mut replies = Vec::new();
@@ -60,7 +60,7 @@ async fn many_cut_responses_are_few_lines() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_engine_that_is_away_is_few_lines() {
+async fn outages_are_logged_in_few_lines() {
     let (logs, begun) = (Logs::capture(), Instant::now());
     let engine = crate::faulty::Faulty::default();
     let app = App::with(|service| service.engine(engine.clone()));
@@ -74,7 +74,7 @@ async fn an_engine_that_is_away_is_few_lines() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn handlers_that_panic_are_few_lines() {
+async fn panics_are_logged_in_few_lines() {
     let (logs, begun) = (Logs::capture(), Instant::now());
     let app = App::new();
     let client = app.open().await;

@@ -116,7 +116,7 @@ async fn invalid_messages_echo_a_readable_id() {
 
 /// Acceptance 70, 80.
 #[tokio::test(start_paused = true)]
-async fn an_id_comes_back_as_it_was_written() {
+async fn ids_keep_the_clients_spelling() {
     let client = App::new().open().await;
     for id in [
         "0",

@@ -71,7 +71,7 @@ async fn mounts_serve_their_path_and_nothing_below() {
 ///
 /// Acceptance 78, 189.
 #[tokio::test(start_paused = true)]
-async fn a_slash_at_the_end_changes_nothing_else() {
+async fn trailing_slashes_change_nothing_else() {
     async fn address(OriginalUri(uri): OriginalUri) -> String {
         uri.to_string()
     }
@@ -187,7 +187,7 @@ async fn visit(app: &App, session: Option<&str>, principal: Option<&str>) -> (u1
 ///
 /// Acceptance 58, 172.
 #[tokio::test(start_paused = true)]
-async fn a_route_of_ones_own_takes_the_session() {
+async fn custom_routes_can_extract_the_session() {
     let (mcp, _) = service();
     let layer = McpLayer::new(mcp.build().unwrap());
     let mut layered = App::new().layered(|_| Router::new().route("/who", get(who)).layer(layer.clone()));
@@ -231,7 +231,7 @@ async fn tool_and_context_share_the_session() {
 ///
 /// Acceptance 78.
 #[tokio::test(start_paused = true)]
-async fn a_layer_passes_everything_else_on() {
+async fn layers_pass_other_requests_on() {
     let inner = Router::new().route("/", get(|| async { "home" })).fallback(|| async { "other" });
     let app = App::new().layered(|_| inner.layer(McpLayer::new(plain()).at("/api/mcp/")));
     for (path, body) in

@@ -45,7 +45,7 @@ async fn any_first_message_loads_the_session() {
 
 /// Acceptance 56, 159.
 #[tokio::test(start_paused = true)]
-async fn another_node_knows_the_owner() {
+async fn other_nodes_know_the_owner() {
     let (a, b) = two();
     let client = a.open_principal("ann").await.at(&b);
     for principal in [None, Some(Principal::new("bob"))] {

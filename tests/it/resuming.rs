@@ -260,7 +260,7 @@ async fn absent(client: &Client, steps: u32) -> (Vec<Event>, String) {
 ///
 /// Acceptance 122, 175.
 #[tokio::test(start_paused = true)]
-async fn a_hole_is_reported_and_the_answer_survives() {
+async fn gaps_are_reported_and_the_answer_survives() {
     let app = App::streaming(|streams| streams.replay_buffer(10, 1 << 20).keep_finished(8, Duration::from_secs(7200)));
     let client = app.open().await;
     let (events, first) = absent(&client, 100).await;

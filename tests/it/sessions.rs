@@ -177,7 +177,7 @@ async fn a_second_initialize_is_rejected() {
 ///
 /// Acceptance 39.
 #[tokio::test(start_paused = true)]
-async fn a_tool_may_end_its_own_session() {
+async fn a_tool_can_end_its_own_session() {
     let server = McpServer::new("quitter", "1").tool("quit", "Ends the session.", async |cx: Context| {
         cx.session().unwrap().end().await.unwrap();
         "bye"

@@ -270,7 +270,7 @@ async fn sessions_opening_in_a_drain_are_rejected() {
 ///
 /// Acceptance 40.
 #[tokio::test(start_paused = true)]
-async fn a_handle_outlives_its_service_and_sees_nothing() {
+async fn handles_outlive_their_service() {
     let app = App::with(|service| service.sessions(Sessions::new().idle_timeout(None)));
     let client = app.open().await;
     let id = mcp_http::SessionId::parse(&client.session).unwrap();

@@ -146,7 +146,7 @@ async fn the_newest_get_replaces_the_older() {
 ///
 /// Acceptance 154.
 #[tokio::test(start_paused = true)]
-async fn a_get_that_ends_takes_only_itself_away() {
+async fn an_ended_get_detaches_only_itself() {
     let client = App::new().open().await;
     let old = client.listen_primed().await;
     let mut new = client.listen_primed().await;

@@ -95,7 +95,7 @@ async fn undeliverable_capabilities_are_not_advertised() {
 ///
 /// Acceptance 128, 83.
 #[tokio::test(start_paused = true)]
-async fn nothing_is_left_of_a_request_that_failed() {
+async fn failed_requests_leave_nothing() {
     let app = app();
     for _ in 0..100 {
         assert_eq!(app.post(call(1, "boom", json!({}))).await.error().await, (-32603, Some(json!(1))));

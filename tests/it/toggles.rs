@@ -154,7 +154,7 @@ async fn toggles_of_short_lists_read_and_write_once() {
 
 /// Lists in the layout without parts, with and without numbers, remain usable.
 #[tokio::test(start_paused = true)]
-async fn lists_of_the_old_layout_go_on() {
+async fn lists_of_the_old_layout_still_work() {
     for (length, numbered) in [(3, true), (3, false), (100, true), (100, false)] {
         let engine = FarEngine::new(|_, _| Pace::YIELD);
         let (a, b) = (at(&engine), at(&engine));

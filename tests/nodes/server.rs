@@ -111,7 +111,7 @@ fn nodes_wait_for_a_paused_server() {
 }
 
 #[test]
-fn a_server_that_is_frozen_is_waited_for() {
+fn nodes_wait_for_a_frozen_server() {
     waited_for(&mut RedisServer::start(), |redis| {
         signal(redis.process_id(), "-STOP");
         thread::sleep(LEASE + Duration::from_secs(2));

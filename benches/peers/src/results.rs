@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_is_taken_within_a_repetition() {
+    fn ratios_are_within_a_repetition() {
         let mut results = Results::default();
         // The machine was twice as slow in the second repetition, and three times as slow in the
         // third.

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metadata_is_looked_for_where_clients_do() {
+    fn metadata_urls_follow_the_client_order() {
         let plain = [
             "https://auth.example.com/.well-known/oauth-authorization-server",
             "https://auth.example.com/.well-known/openid-configuration",

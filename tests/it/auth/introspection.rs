@@ -75,7 +75,7 @@ async fn a_withdrawn_token_is_forgotten() {
 
 /// A server that does not respond, or not as it should, makes tokens unavailable.
 #[tokio::test]
-async fn a_server_that_misbehaves_is_unavailable() {
+async fn misbehaving_servers_count_as_unavailable() {
     let server = AuthorizationServer::new(&[]).await;
     server.issue("t", active(json!({})));
     let app = app(&server, |introspection| {

@@ -257,7 +257,7 @@ async fn known_keys_outlive_their_server() {
 
 /// An authorization server that misbehaves costs a bounded time and nothing else.
 #[tokio::test]
-async fn a_server_that_misbehaves_is_unavailable() {
+async fn misbehaving_servers_count_as_unavailable() {
     let key = Key::ec("a");
     for mood in [Mood::Impostor, Mood::Redirects, Mood::Slow, Mood::Huge, Mood::HugeUntold, Mood::Fails, Mood::NotJson]
     {
@@ -278,7 +278,7 @@ async fn a_server_that_misbehaves_is_unavailable() {
 
 /// Metadata is found in each of its places, and compared with the issuer as text.
 #[tokio::test]
-async fn metadata_is_found_in_each_place() {
+async fn metadata_is_found_at_each_url() {
     let key = Key::ec("a");
     for path in ["", "/", "/tenant1"] {
         for oidc_only in [false, true] {

@@ -210,7 +210,7 @@ async fn every_request_needs_the_resource_scopes() {
 
 /// A handler and an extractor can ask for more, as long as nothing was sent.
 #[tokio::test(start_paused = true)]
-async fn a_handler_can_ask_for_more_scopes() {
+async fn handlers_can_require_more_scopes() {
     for mode in [ResponseMode::Auto, ResponseMode::Json, ResponseMode::Sse] {
         let app = app_with(&["files:read"], |service| service.streams(streams().response_mode(mode)));
         let params = json!({"name": "write", "arguments": {"path": "/etc/passwd"}});

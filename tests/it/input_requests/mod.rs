@@ -323,7 +323,7 @@ async fn a_state_opens_at_its_service_only() {
 ///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
-async fn a_call_has_only_so_many_rounds() {
+async fn the_rounds_of_a_call_are_bounded() {
     let app = app(|service| service.input_requests(InputRequests::new().max_rounds(3)));
     let mut asked = Round::tool(&app, "endless").answer().await;
     for round in 1..=3 {

@@ -337,7 +337,7 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 ///
 /// Acceptance 104, 139.
 #[tokio::test(start_paused = true)]
-async fn leaving_means_something_else_to_each_era() {
+async fn disconnects_differ_by_era() {
     let app = App::new();
     let client = app.open().await;
     let old = client.call(1, "note_and_hold", json!({"label": "old"})).await;

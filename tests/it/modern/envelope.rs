@@ -374,7 +374,7 @@ async fn invalid_bodies_are_rejected_under_any_headers() {
 ///
 /// Acceptance 69, 70, 80.
 #[tokio::test(start_paused = true)]
-async fn an_id_comes_back_as_it_was_written() {
+async fn ids_keep_the_clients_spelling() {
     let app = App::new();
     let with_id = |message: Value, id: &str| message.to_string().replacen(r#""id":1"#, &format!(r#""id": {id} "#), 1);
     for id in [

@@ -120,7 +120,7 @@ async fn the_version_header_matches_the_body() {
 ///
 /// Acceptance 79, 130.
 #[tokio::test(start_paused = true)]
-async fn sessions_do_not_repeat_anything() {
+async fn sessions_ignore_mirrored_headers() {
     let client = app().open().await;
     let message = call(1, "route", json!({"region": "eu", "count": 1}));
     for (name, value) in [("mcp-method", "tools/list"), ("mcp-name", "echo"), ("mcp-param-region", "us")] {
@@ -239,7 +239,7 @@ async fn argument_headers_exist_exactly_with_their_argument() {
 ///
 /// Acceptance 200.
 #[tokio::test(start_paused = true)]
-async fn an_argument_is_repeated_once() {
+async fn argument_headers_occur_once() {
     let (app, region) = (app(), "mcp-param-region");
     for second in ["eu", "us", ""] {
         let twice = route(json!({"region": "eu"}), &[(region, "eu")]).and_header(region, second);

@@ -132,7 +132,7 @@ async fn header_bombs_are_answered_in_their_time() {
 ///
 /// Acceptance 139, 176.
 #[tokio::test(start_paused = true)]
-async fn a_client_may_leave_at_any_moment() {
+async fn clients_can_disconnect_at_any_moment() {
     let app = App::with(|service| service.limits(Limits::new().max_calls_per_principal(1)));
     for moment in 0..150 {
         let call = async {

@@ -146,7 +146,7 @@ async fn any_extractor_works_in_tools_resources_and_prompts() {
 ///
 /// Acceptance 85, 86, 87, 89.
 #[tokio::test(start_paused = true)]
-async fn the_guard_comes_before_everything_that_is_read() {
+async fn the_guard_runs_before_any_read() {
     let app = App::new();
     for (name, value, setting) in
         [("host", "evil.example", "`allowed_hosts`"), ("origin", "https://evil.example", "`allowed_origins`")]

@@ -50,7 +50,7 @@ async fn soon(what: impl AsyncFn() -> bool) {
 ///
 /// Acceptance 3, 27, 30, 94.
 #[tokio::test]
-async fn rmcp_speaks_to_itself_in_a_session() {
+async fn both_rmcp_ends_work_in_a_session() {
     for mode in [ResponseMode::Auto, ResponseMode::Sse] {
         let (served, relay, shared) = serve(mode).await;
         let client = Client::connect(relay.url(), ClientLifecycleMode::Initialize).await;
@@ -131,7 +131,7 @@ async fn cut_streams_lose_nothing_between_rmcp_ends() {
 ///
 /// Acceptance 1, 2.
 #[tokio::test]
-async fn rmcp_speaks_to_itself_without_a_session() {
+async fn both_rmcp_ends_work_without_a_session() {
     for mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
         let (served, relay, shared) = serve(mode).await;
         let lifecycle = ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] };

@@ -82,7 +82,7 @@ async fn waiting_for_a_reader_is_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_ends_is_not_waited_for() {
+async fn ended_sessions_are_not_waited_for() {
     let (shared, app) = begins(Begins::Asking);
     let client = app.open().await;
     sleep(Duration::from_millis(1)).await;

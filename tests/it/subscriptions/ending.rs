@@ -119,7 +119,7 @@ async fn subscriptions_overtaken_by_a_drain_are_rejected() {
 ///
 /// Acceptance 146.
 #[tokio::test(start_paused = true)]
-async fn with_its_service_a_listen_ends() {
+async fn subscriptions_end_with_their_service() {
     let engine = MemoryEngine::new();
     let app = App::with(|service| service.engine(engine.clone()));
     let mut stream = acknowledged(&app, ALL).await;

@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_are_the_same_wherever_their_pieces_end() {
+    async fn split_answers_parse_alike() {
         let whole = Bytes::from_static(b"abcdefg");
         for cut in 0..CHUNKED.len() + SIZED.len() {
             let expected = [(Media::Events, whole.clone()), (Media::Json, whole.clone())];

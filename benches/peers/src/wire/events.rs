@@ -79,7 +79,7 @@ mod tests {
         b": hello\n\nid: 1\nretry: 5\ndata: \n\nevent: message\r\nid: 2\r\ndata:{\"a\":1}\r\n\r\ndata: two\n\n";
 
     #[test]
-    fn events_are_the_same_wherever_their_pieces_end() {
+    fn split_events_parse_alike() {
         for cut in 0..STREAM.len() {
             let mut events = Events::default();
             let mut data = Vec::new();
