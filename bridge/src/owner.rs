@@ -46,10 +46,10 @@ impl Owner {
 
     /// Ends the session, if the owner is one.
     pub(crate) async fn end_session(&self) {
-        if let Self::Session { handle, id } = self {
-            if let Err(error) = handle.end_session(*id).await {
-                tracing::warn!(error = &error as &dyn std::error::Error, session = ?id, "the session could not be ended");
-            }
+        if let Self::Session { handle, id } = self
+            && let Err(error) = handle.end_session(*id).await
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, session = ?id, "the session could not be ended");
         }
     }
 

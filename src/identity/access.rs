@@ -36,7 +36,7 @@ pub(crate) type Implies = Arc<dyn Fn(&str, &str) -> bool + Send + Sync>;
 ///     format!("{} by {}", token.subject(), token.client_id().unwrap_or("an unknown client"))
 /// }
 ///
-/// let server = McpServer::new("members", "1.0.0").tool("whoami", "Names the caller.", whoami);
+/// let server: McpServer = McpServer::new("members", "1.0.0").tool("whoami", "Names the caller.", whoami);
 /// # let _ = server;
 /// ```
 #[derive(Clone)]

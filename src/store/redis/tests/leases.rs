@@ -77,7 +77,7 @@ async fn what_an_outage_hid_is_no_idleness_whoever_looks_first() {
     let log = "local k, by = KEYS[1], ARGV[1] for s, l in pairs({[ARGV[2]] = 1}) do local row = \
                cmsgpack.unpack(redis.call('HGET', k, s)) row[10] = row[10] - by redis.call('HSET', k, s, \
                cmsgpack.pack(row)) end";
-    server.ask(&["eval", log, "1", &key("m:s"), "3600000000", &stream.to_string()]);
+    server.command(&["eval", log, "1", &key("m:s"), "3600000000", &stream.to_string()]);
     ask(&server, "zadd", "kept", &[&rest.to_string(), "s"]);
     assert_eq!(sweep().await, (false, 1), "only what was idle before the outage");
     a.beat("").await;

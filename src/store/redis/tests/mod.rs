@@ -224,5 +224,5 @@ fn key(name: &str) -> String {
 
 fn ask(server: &RedisServer, command: &str, name: &str, more: &[&str]) -> String {
     let key = key(name);
-    server.ask(&[&[command, &*key][..], more].concat()).trim().to_owned()
+    server.command(&[&[command, &*key][..], more].concat()).trim().to_owned()
 }

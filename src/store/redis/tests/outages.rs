@@ -127,7 +127,7 @@ async fn a_full_server_takes_back_what_it_gave_and_signs_of_life() {
     let session = node.session().await;
     let stream = node.begin(session, 1).await.unwrap();
     let reader = node.attach(session, STANDALONE).await.unwrap();
-    server.ask(&["config", "set", "maxmemory", "1"]);
+    server.command(&["config", "set", "maxmemory", "1"]);
     let rejected =
         node.engine.inner.client.take(node.engine.inner.client.call(&scripts::ANNOUNCE).arg("x").arg(9).arg(99));
     assert!(tokio::time::timeout(Duration::from_millis(300), rejected).await.is_err(), "it is not full");
@@ -156,18 +156,18 @@ async fn address(server: &RedisServer) -> (String, Arc<AtomicU16>) {
 #[tokio::test]
 async fn a_master_that_became_a_replica_is_left_for_the_one_that_has_its_address_now() {
     let (old, new) = (RedisServer::start(), RedisServer::start());
-    new.ask(&["replicaof", "127.0.0.1", &old.port().to_string()]);
+    new.command(&["replicaof", "127.0.0.1", &old.port().to_string()]);
     let (url, behind) = address(&old).await;
     let node = Node::join(url, options()).await;
     let session = node.session().await;
-    old.ask(&["wait", "1", "60000"]);
-    new.ask(&["replicaof", "no", "one"]);
+    old.command(&["wait", "1", "60000"]);
+    new.command(&["replicaof", "no", "one"]);
     behind.store(new.port(), Ordering::Relaxed);
     // The old server stays up, with its connections.
-    old.ask(&["replicaof", "127.0.0.1", &new.port().to_string()]);
+    old.command(&["replicaof", "127.0.0.1", &new.port().to_string()]);
     node.begin(session, 1).await.unwrap();
     assert_eq!(
-        new.ask(&["hlen", &key(&format!("c:{}", node.engine.inner.client.names().session(session)))]).trim(),
+        new.command(&["hlen", &key(&format!("c:{}", node.engine.inner.client.names().session(session)))]).trim(),
         "1"
     );
 }
