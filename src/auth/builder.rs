@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::authenticator::Authenticator;
 use super::challenge::Challenges;
 use super::metadata::{Document, METHODS, of_resource};
 use super::remembered::Remembered;
 use super::resource::{Resource, secure};
-use super::server::{ResourceServer, Shared};
+use super::server::ResourceServer;
 use super::verifier::{ErasedVerifier, TokenVerifier};
 use crate::clock::WallClock;
 use crate::encode::Drains;
@@ -45,8 +46,17 @@ pub struct ResourceServerBuilder {
     verifiers: Vec<Arc<dyn ErasedVerifier>>,
 }
 
+impl ResourceServer {
+    /// Returns a builder. `resource` is the canonical URL of the MCP endpoint, as clients use it:
+    /// `https://mcp.example.com/mcp`. Tokens must have it in their audience (RFC 8707). It may be
+    /// `http` on a loopback name, for development.
+    pub fn builder(resource: impl Into<String>) -> ResourceServerBuilder {
+        ResourceServerBuilder::new(resource.into())
+    }
+}
+
 impl ResourceServerBuilder {
-    pub(super) fn new(resource: String) -> Self {
+    fn new(resource: String) -> Self {
         Self {
             resource,
             authorization_servers: Vec::new(),
@@ -184,7 +194,7 @@ impl ResourceServerBuilder {
             resource_documentation: self.documentation.as_deref(),
         });
         let first = if required.is_empty() { supported } else { required.clone() };
-        Ok(ResourceServer::of(Shared {
+        Ok(ResourceServer::of(Authenticator {
             challenges: Challenges::new(resource.metadata_url(), first),
             resource,
             document: document.unwrap_or_default().into(),

@@ -16,8 +16,8 @@ use http::request::Parts;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::authenticator::Authenticator;
 use super::rejection::AuthRejection;
-use super::server::Shared;
 use crate::encode::{BodyHead, take_along};
 use crate::error::Rejection;
 use crate::identity::{AccessToken, RequiredScopes, Scopes};
@@ -31,11 +31,11 @@ use crate::message::{ErrorObject, write};
 /// challenge, and nothing of it reaches the service.
 #[derive(Clone)]
 pub struct AuthLayer {
-    server: Arc<Shared>,
+    server: Arc<Authenticator>,
 }
 
 impl AuthLayer {
-    pub(super) fn new(server: Arc<Shared>) -> Self {
+    pub(super) fn new(server: Arc<Authenticator>) -> Self {
         Self { server }
     }
 }
@@ -58,7 +58,7 @@ impl<I> Layer<I> for AuthLayer {
 #[derive(Clone)]
 pub struct Authenticated<I> {
     inner: I,
-    server: Arc<Shared>,
+    server: Arc<Authenticator>,
 }
 
 impl<I: fmt::Debug> fmt::Debug for Authenticated<I> {
@@ -108,7 +108,7 @@ where
 }
 
 /// Puts what the token says into the request.
-fn pass(parts: &mut Parts, token: AccessToken, server: &Shared) {
+fn pass(parts: &mut Parts, token: AccessToken, server: &Authenticator) {
     if let Some(value) = parts.headers.get_mut(AUTHORIZATION) {
         // Layers and handlers that log headers leave it out.
         value.set_sensitive(true);
@@ -121,7 +121,7 @@ fn pass(parts: &mut Parts, token: AccessToken, server: &Shared) {
 }
 
 /// Adds the whole challenge to a response that asks for more scopes.
-fn challenged(mut response: Response, server: &Shared) -> Response {
+fn challenged(mut response: Response, server: &Authenticator) -> Response {
     let challenge = match response.extensions().get::<Rejection>() {
         Some(Rejection::InsufficientScope { scopes }) => server.challenges.insufficient_scope(&Scopes::new(scopes)),
         _ => return response,
@@ -133,7 +133,7 @@ fn challenged(mut response: Response, server: &Shared) -> Response {
 }
 
 /// Answers a request without a valid token. The rest of its body is read behind the response.
-async fn reject(server: &Shared, rejection: AuthRejection, parts: &Parts, body: Body) -> Response {
+async fn reject(server: &Authenticator, rejection: AuthRejection, parts: &Parts, body: Body) -> Response {
     tracing::debug!(kind = rejection.kind(), "a request was not authorized");
     let error = ErrorObject::new(ErrorObject::INVALID_REQUEST, rejection.text());
     let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];

@@ -31,6 +31,7 @@
 //!
 //! The guide page [`authorization`](crate::guide::authorization) has the requests and responses.
 
+mod authenticator;
 mod bearer;
 mod builder;
 mod challenge;

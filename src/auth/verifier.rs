@@ -23,6 +23,13 @@ pub enum TokenError {
     Unavailable(Cow<'static, str>),
 }
 
+impl TokenError {
+    #[cfg(feature = "auth-http")]
+    pub(super) fn invalid(why: &'static str) -> Self {
+        Self::Invalid(Cow::Borrowed(why))
+    }
+}
+
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -10,7 +10,7 @@ use crate::server::server_trait::ErasedServer;
 
 /// Checks a message. Each request of a batch stands for itself: one that is not allowed is answered
 /// with an error, and the others are handled.
-pub(super) fn check<S>(
+pub(crate) fn check<S>(
     server: &dyn ErasedServer<S>,
     extensions: &mut Extensions,
     body: &mut Body,
@@ -35,6 +35,6 @@ pub(super) fn check<S>(
 }
 
 /// Checks a request that has these scopes of its own, besides those of the whole resource.
-pub(super) fn check_operation(extensions: &mut Extensions, own: Vec<String>) -> Result<(), Rejection> {
+pub(crate) fn check_operation(extensions: &mut Extensions, own: Vec<String>) -> Result<(), Rejection> {
     check_scopes(extensions, own).map_err(|error| Rejection::InsufficientScope { scopes: error.names() })
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use jsonwebtoken::Algorithm;
 use jsonwebtoken::crypto::{CryptoProvider, aws_lc};
 
-use super::JwtVerifier;
 use super::source::{KeySource, Pace};
+use super::verifier::{DiscoveryError, JwtVerifier};
 use crate::auth::fetch::Fetcher;
 use crate::auth::resource::secure;
 use crate::error::ConfigError;
@@ -87,8 +87,34 @@ pub struct JwtVerifierBuilder {
     max_key_age: Duration,
 }
 
+impl JwtVerifier {
+    /// Returns a builder. `issuer` is the issuer identifier of the authorization server, exactly as
+    /// its tokens have it, with or without a trailing slash.
+    pub fn builder(issuer: impl Into<String>) -> JwtVerifierBuilder {
+        JwtVerifierBuilder::new(issuer.into())
+    }
+
+    /// Makes a verifier with the default settings, and fetches the keys. Use a
+    /// [builder](Self::builder) if the service must start without the authorization server.
+    ///
+    /// # Errors
+    ///
+    /// If the issuer is not a URL, or the authorization server cannot be used.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe: it changes nothing.
+    pub async fn discover(issuer: impl Into<String>) -> Result<Self, DiscoveryError> {
+        let issuer = issuer.into();
+        let verifier = Self::builder(issuer.clone()).build();
+        let verifier = verifier.map_err(|error| DiscoveryError { issuer, why: error.to_string() })?;
+        verifier.refresh().await?;
+        Ok(verifier)
+    }
+}
+
 impl JwtVerifierBuilder {
-    pub(super) fn new(issuer: String) -> Self {
+    fn new(issuer: String) -> Self {
         Self {
             issuer,
             jwks_url: None,

@@ -4,7 +4,6 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 
-use super::invalid;
 use crate::auth::verifier::TokenError;
 use crate::identity::AccessToken;
 
@@ -16,17 +15,18 @@ pub(super) fn access_token(
 ) -> Result<AccessToken, TokenError> {
     // The library also accepts a list that contains the issuer.
     if text(&claims, "iss") != Some(issuer) {
-        return Err(invalid("it has another issuer"));
+        return Err(TokenError::invalid("it has another issuer"));
     }
     if claims.contains_key("cnf") {
-        return Err(invalid("it is bound to a key of its client, which is not checked here"));
+        return Err(TokenError::invalid("it is bound to a key of its client, which is not checked here"));
     }
     let expires_at = expiry(&claims).and_then(|expiry| expiry.checked_add(leeway));
-    let subject = text(&claims, "sub").filter(|subject| !subject.is_empty()).ok_or(invalid("it has no subject"))?;
+    let subject =
+        text(&claims, "sub").filter(|subject| !subject.is_empty()).ok_or(TokenError::invalid("it has no subject"))?;
     let mut token = AccessToken::new(issuer, subject)
         .with_scopes(scopes(&claims))
         .with_audience(audience(&claims))
-        .with_expiry(expires_at.ok_or(invalid("its expiry cannot be read"))?);
+        .with_expiry(expires_at.ok_or(TokenError::invalid("its expiry cannot be read"))?);
     // RFC 9068; OpenID Connect; Okta; version 1 of Entra.
     if let Some(client) = ["client_id", "azp", "cid", "appid"].iter().find_map(|name| text(&claims, name)) {
         token = token.with_client_id(client);
