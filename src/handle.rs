@@ -184,7 +184,10 @@ impl McpHandle {
     }
 
     /// Ends all current sessions of a principal, for example when a user is removed. Returns their
-    /// number.
+    /// number. Its subscription streams on this node (2026-07-28) end too, with their result.
+    ///
+    /// Before this, make your authentication layer reject the principal. Otherwise its clients come
+    /// back.
     ///
     /// # Errors
     ///
@@ -195,6 +198,9 @@ impl McpHandle {
     /// If this future is dropped, some sessions may have ended. Call it again to end the rest.
     pub async fn end_sessions_of(&self, principal: &Principal) -> Result<usize, StoreError> {
         let Some(node) = self.legacy() else { return Ok(0) };
+        if let Some(modern) = self.0.modern.upgrade() {
+            modern.end_listens_of(principal);
+        }
         let mut count = 0;
         for session in node.engine.sessions_of(principal).await? {
             // It may have ended in the meantime.

@@ -1,6 +1,7 @@
 //! The service: passes each request through the edge to its era, and encodes the response.
 
 mod builder;
+mod expiry;
 mod scopes;
 mod unread;
 
@@ -10,6 +11,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use axum::Router;
 use axum::body::Body;
@@ -21,6 +23,7 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode, Version};
 use tower_service::Service;
 
+use crate::clock::WallClock;
 use crate::core::{Core, LogLine};
 use crate::edge::{self, Admitted, Bounds, Fork, Gate, Method, ReadBody};
 use crate::encode::{BodyHead, Drains, Watch, respond, take_along};
@@ -63,6 +66,7 @@ struct Shared<S> {
     legacy: Arc<legacy::Node>,
     modern: Arc<modern::Node>,
     gate: Gate,
+    clock: WallClock,
     watch: Arc<Watch>,
     /// The unread rests of request bodies, which are read behind rejections.
     drains: Arc<Drains>,
@@ -226,7 +230,8 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
             .map_err(|rejection| (rejection, body.request_id().cloned()))?;
         scopes::check(&*self.server, &mut parts.extensions, &mut body)
             .map_err(|rejection| (rejection, body.request_id().cloned()))?;
-        let mut reply = match fork {
+        let expires_at = expiry::of(&parts.extensions);
+        let reply = match fork {
             Fork::Modern(meta) => {
                 let incoming = modern::Incoming {
                     parts,
@@ -246,6 +251,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
                 legacy::post(&self.legacy, &self.server, state, incoming, body).await
             }
         };
+        let mut reply = self.until(expires_at, reply);
         let opens = !is_named && reply.session.is_some();
         self.bound_unread(&mut reply, asking, opens);
         Ok(reply)
@@ -263,14 +269,19 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         rest.is_known = principal.is_some();
         let peer = || self.gate.security.peer(&parts).ok().flatten();
         let account = Account::of(principal.as_ref(), if principal.is_none() { peer() } else { None });
-        let headers = admitted.headers;
+        let (headers, expires_at) = (admitted.headers, expiry::of(&parts.extensions));
         let incoming = legacy::Incoming { parts, headers, principal, peer: None, session: None, share: None };
         let mut reply = match admitted.method {
             Method::Get => legacy::get(&self.legacy, incoming).await?,
             Method::Post | Method::Delete => legacy::delete(&self.legacy, &incoming).await?,
         };
         reply.account = account;
-        Ok(reply)
+        Ok(self.until(expires_at, reply))
+    }
+
+    /// Makes a stream end when the access token of its request expires.
+    fn until(&self, expires_at: Option<SystemTime>, reply: Reply) -> Reply {
+        expiry::apply(reply, expires_at, || self.clock.now(), self.core.settings.streams.expired_token_grace)
     }
 
     /// Logs a panic of the application outside its handlers: in the function that reads principals,

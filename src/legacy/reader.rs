@@ -20,8 +20,8 @@ use super::session::LiveSession;
 use crate::core::LogLine;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
 use crate::identity::Principal;
-use crate::message::{RawJson, RequestId, write};
-use crate::store::{Attach, Attached, EngineFuture, Loaded, Page, Stored, StreamNo};
+use crate::message::{ProtocolVersion, RawJson, RequestId, write};
+use crate::store::{Attach, Attached, EngineFuture, Loaded, Page, STANDALONE, Stored, StreamNo};
 use crate::streams::{EventId, Frame, Frames, Source};
 
 /// A request that a reader detaches, with the retry hint for its client, if any.
@@ -330,6 +330,17 @@ impl Source for LogReader {
             }
         }
     }
+
+    fn expire(&mut self, _: &mut Context<'_>) -> Option<Frames> {
+        let (resumable, version) = (self.node.settings.streams.resumable, self.session.info.version);
+        can_come_back(resumable, self.cell.stream, version).then(|| self.come_back())
+    }
+}
+
+/// A client can come back to the standalone stream, and to the stream of a call if it has an event
+/// id from the start.
+fn can_come_back(resumable: bool, stream: StreamNo, version: ProtocolVersion) -> bool {
+    stream == STANDALONE || (resumable && version.has_priming())
 }
 
 impl Drop for LogReader {

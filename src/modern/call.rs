@@ -14,6 +14,7 @@ use super::run::Running;
 use super::subscriptions::Subscription;
 use super::{Node, discover, listen, task};
 use crate::error::Rejection;
+use crate::identity::AccessToken;
 use crate::message::{ErrorObject, RawJson};
 use crate::outcome::Outcome;
 use crate::server::context::Read;
@@ -69,11 +70,20 @@ pub(super) async fn subscribe<S: Clone + Send + Sync + 'static>(
     let context = Context::of_read(Arc::clone(&round) as _, Read::default());
     let method = request.method.clone();
     let result = listen::result(round.id());
+    let expires_at = request.parts.extensions.get::<AccessToken>().and_then(AccessToken::expires_at);
+    let valid = expires_at.map(|expires_at| expires_at.duration_since(node.clock.now()).unwrap_or_default());
+    let expired = async move {
+        match valid {
+            Some(valid) => tokio::time::sleep(valid).await,
+            None => std::future::pending().await,
+        }
+    };
     let answer = answer(node, server, state, &round, request, context);
     let answer = Box::pin(async move {
         tokio::select! {
             biased;
             () = subscription.over() => Ok(result),
+            () = expired => Ok(result),
             answer = answer => answer,
         }
     });

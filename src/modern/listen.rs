@@ -171,4 +171,12 @@ impl Source for SubscriptionStream {
         let frames = messages.into_iter().map(|payload| Frame::Message { id: None, payload });
         Poll::Ready(Frames { frames: frames.collect(), last })
     }
+
+    fn expire(&mut self, cx: &mut TaskContext<'_>) -> Option<Frames> {
+        self.subscription_entry.end();
+        match self.poll_next(cx) {
+            Poll::Ready(frames) => Some(frames),
+            Poll::Pending => None,
+        }
+    }
 }

@@ -12,6 +12,7 @@ use super::task::TaskMap;
 use crate::clock::WallClock;
 use crate::core::{Core, Received, Recheck};
 use crate::error::StoreError;
+use crate::identity::Principal;
 use crate::seal::Sealer;
 use crate::store::{Announced, EngineFuture, NodeId};
 
@@ -73,6 +74,11 @@ impl Node {
     /// Ends the subscription streams and accepts no more. Returns their number.
     pub(crate) fn end_listens(&self) -> usize {
         self.subscriptions.end()
+    }
+
+    /// Ends the subscription streams of a principal on this node and returns their number.
+    pub(crate) fn end_listens_of(&self, principal: &Principal) -> usize {
+        self.subscriptions.end_of(principal)
     }
 
     /// Ends running calls, when the service can wait no longer.

@@ -24,7 +24,7 @@ use super::filter::{Filter, Supported};
 use super::pending::PendingChanges;
 use crate::core::{Full, Permit, Quota};
 use crate::error::Rejection;
-use crate::identity::Account;
+use crate::identity::{Account, Principal};
 use crate::message::RawJson;
 use crate::server::channel::Change;
 use crate::settings::Limits;
@@ -49,6 +49,7 @@ struct Table {
 struct Subscriber {
     state: Mutex<State>,
     reader: AtomicWaker,
+    account: Option<Account>,
 }
 
 #[derive(Debug)]
@@ -91,13 +92,13 @@ impl Subscriptions {
 
     /// Adds a subscription if capacity is available.
     pub(super) fn join(self: &Arc<Self>, filter: Filter, account: Option<Account>) -> Result<Subscription, Rejection> {
-        let place = self.capacity.take(account, 1).map_err(|full| match full {
+        let place = self.capacity.take(account.clone(), 1).map_err(|full| match full {
             Full::All(limit) => Rejection::TooManyListens { limit },
             Full::Principal(limit) => Rejection::TooManyListensOfPrincipal { limit },
             Full::Peer(limit) => Rejection::TooManyListensOfPeer { limit },
         })?;
         let state = State { waiting: PendingChanges::new(filter), stage: Stage::Admitted };
-        let listen = Arc::new(Subscriber { state: Mutex::new(state), reader: AtomicWaker::new() });
+        let listen = Arc::new(Subscriber { state: Mutex::new(state), reader: AtomicWaker::new(), account });
         let mut table = self.table();
         if table.closed {
             return Err(Rejection::Draining);
@@ -135,6 +136,19 @@ impl Subscriptions {
         ended.count()
     }
 
+    /// Ends the subscriptions of a principal and returns their number.
+    pub(super) fn end_of(&self, principal: &Principal) -> usize {
+        let account = Some(Account::Principal(principal.clone()));
+        let table = self.table();
+        let theirs: Vec<_> = table.subscribers.values().filter(|listen| listen.account == account).cloned().collect();
+        drop(table);
+        for listen in &theirs {
+            listen.state().stage = Stage::Over;
+            listen.reader.wake();
+        }
+        theirs.len()
+    }
+
     pub(super) fn count(&self) -> usize {
         self.table().subscribers.len()
     }
@@ -168,6 +182,11 @@ impl Subscription {
         }
         state.stage = Stage::Acknowledged;
         Ok(state.waiting.narrow(offer).to_json())
+    }
+
+    /// Ends this subscription. What is pending is sent before its result.
+    pub(super) fn end(&self) {
+        self.listen.state().stage = Stage::Over;
     }
 
     /// Waits for the end of a subscription that sends no changes from here.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{McpService, RejectionHook, Shared};
+use crate::clock::WallClock;
 use crate::core::Core;
 use crate::edge::{self, Allow, Budget, Gate, Needs, Security};
 use crate::encode::{Drains, Watch};
@@ -149,7 +150,17 @@ impl<S: Clone + Send + Sync + 'static> McpServiceBuilder<S> {
         });
         let (server, on_rejection) = (self.server, self.on_rejection);
         let drains = Drains::new(&core.tasks);
-        McpService(Arc::new(Shared { server, core, legacy, modern, gate, watch, drains, on_rejection }))
+        McpService(Arc::new(Shared {
+            server,
+            core,
+            legacy,
+            modern,
+            gate,
+            clock: WallClock::new(),
+            watch,
+            drains,
+            on_rejection,
+        }))
     }
 
     /// Returns the revisions to serve, among those that the server supports.

@@ -36,6 +36,7 @@ pub struct Streams {
     pub(crate) reject_duplicate_ids: bool,
     pub(crate) slow_reader_timeout: Duration,
     pub(crate) write_timeout: Option<Duration>,
+    pub(crate) expired_token_grace: Duration,
     kept_events: usize,
     kept_bytes: usize,
     kept_bytes_per_session: usize,
@@ -61,6 +62,10 @@ impl Streams {
     /// Thirty seconds, as [`McpListener::WRITE_TIMEOUT`](crate::McpListener::WRITE_TIMEOUT): longer
     /// than a phone takes to change from one network to another.
     pub const DEFAULT_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+    /// One hour, as long as access tokens usually are valid: a call that was allowed when it began may
+    /// take that time.
+    pub const DEFAULT_EXPIRED_TOKEN_GRACE: Duration = Duration::from_secs(60 * 60);
 
     /// 1,024 notifications and 1 MiB of them: a call that sends many, and a client that is away for
     /// a minute.
@@ -89,6 +94,7 @@ impl Streams {
             reject_duplicate_ids: false,
             slow_reader_timeout: Self::DEFAULT_SLOW_READER_TIMEOUT,
             write_timeout: Some(Self::DEFAULT_WRITE_TIMEOUT),
+            expired_token_grace: Self::DEFAULT_EXPIRED_TOKEN_GRACE,
             kept_events: Self::DEFAULT_REPLAY_BUFFER.0,
             kept_bytes: Self::DEFAULT_REPLAY_BUFFER.1,
             kept_bytes_per_session: Self::DEFAULT_REPLAY_BYTES_PER_SESSION,
@@ -187,6 +193,21 @@ impl Streams {
     #[must_use]
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.write_timeout = timeout.into();
+        self
+    }
+
+    /// How long a streamed call goes on after the access token of its request has expired, if its
+    /// client cannot continue it elsewhere: a call of 2026-07-28, of stateless mode, or of a
+    /// revision before 2025-11-25. Then its response is cut, which cancels a call of 2026-07-28.
+    /// Default [`Streams::DEFAULT_EXPIRED_TOKEN_GRACE`]; zero cuts it at once.
+    ///
+    /// Other streams end when the token expires: those of a session with a `retry` hint, and
+    /// subscription streams with their result. Their clients come back with a fresh token and miss
+    /// nothing of a session. The requests need an [`AccessToken`](crate::AccessToken) in their
+    /// extensions.
+    #[must_use]
+    pub fn expired_token_grace(mut self, grace: Duration) -> Self {
+        self.expired_token_grace = grace;
         self
     }
 

@@ -35,6 +35,14 @@ pub(crate) trait Source: fmt::Debug + Send {
     /// Returns everything that can be sent now: at least one frame, or the end.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Frames>;
 
+    /// Ends the stream, because the access token of its client has expired: returns its next frames,
+    /// which may be the last. Returns `None` if the client cannot continue it elsewhere; then it
+    /// goes on.
+    fn expire(&mut self, cx: &mut Context<'_>) -> Option<Frames> {
+        let _ = cx;
+        None
+    }
+
     /// Returns how many bytes are kept for this response alone.
     fn held(&self) -> usize {
         0

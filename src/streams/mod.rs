@@ -3,9 +3,11 @@
 //! The logs of streams that clients can resume belong to the engine.
 
 mod event_id;
+mod expiring;
 mod frame;
 mod queue;
 
 pub(crate) use event_id::EventId;
+pub(crate) use expiring::Expiring;
 pub(crate) use frame::{Frame, Frames, Source};
 pub(crate) use queue::{HIGH_WATER, Queue, QueueReader};

@@ -54,8 +54,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "service",
         &[
-            "edge", "encode", "error", "core", "handle", "identity", "legacy", "message", "modern", "outcome",
-            "panics", "router", "server", "settings", "store",
+            "clock", "edge", "encode", "error", "core", "handle", "identity", "legacy", "message", "modern", "outcome",
+            "panics", "router", "server", "settings", "store", "streams",
         ],
     ),
     ("settings", &["error", "identity", "message", "server", "store"]),

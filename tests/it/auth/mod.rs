@@ -3,6 +3,7 @@
 #[cfg(feature = "auth-http")]
 mod authorization_server;
 mod challenges;
+mod expiry;
 #[cfg(feature = "auth-http")]
 mod introspection;
 #[cfg(feature = "auth-http")]
