@@ -12,8 +12,7 @@ use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use mcp_http::server::Context;
-use mcp_http::{McpListener, McpServer, McpService, Principal, Security, cors_layer};
+use mcp_http::{Context, McpListener, McpServer, McpService, Principal, Security, cors_layer};
 
 /// Checks the bearer token. A real application verifies it, reads issuer, client and subject from
 /// it, and names its authorization server in the 401 (`resource_metadata` in `WWW-Authenticate`,

@@ -3,8 +3,7 @@
 use std::process::ExitCode;
 
 use axum::{Json, Router};
-use mcp_http::server::Args;
-use mcp_http::{McpListener, McpServer, mcp_router};
+use mcp_http::{Args, McpListener, McpServer, mcp_router};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

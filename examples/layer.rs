@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use axum::Router;
 use axum::routing::get;
-use mcp_http::server::{Args, Session};
-use mcp_http::{McpLayer, McpListener, McpServer};
+use mcp_http::server::Session;
+use mcp_http::{Args, McpLayer, McpListener, McpServer};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tower_http::trace::TraceLayer;

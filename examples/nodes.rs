@@ -10,9 +10,9 @@ use std::net::{Ipv4Addr, TcpListener as Probe};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use mcp_http::server::{Args, Context, ToolError};
+use mcp_http::server::ToolError;
 use mcp_http::store::RedisEngine;
-use mcp_http::{McpListener, McpServer, McpService};
+use mcp_http::{Args, Context, McpListener, McpServer, McpService};
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 struct Steps {

@@ -212,6 +212,7 @@ impl fmt::Display for Principal {
 
 /// The properties of a session that never change after it has opened.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SessionInfo {
     /// The session's id.
     pub id: SessionId,
@@ -236,6 +237,20 @@ pub struct SessionInfo {
 }
 
 impl SessionInfo {
+    /// Makes the properties of a session without a principal, a peer and capabilities.
+    #[must_use]
+    pub fn new(id: SessionId, version: ProtocolVersion, client: Implementation, opened_at: SystemTime) -> Self {
+        Self {
+            id,
+            principal: None,
+            peer: None,
+            version,
+            client: Arc::new(client),
+            capabilities: Arc::default(),
+            opened_at,
+        }
+    }
+
     /// Returns the account in whose share the session counts.
     pub(crate) fn account(&self) -> Option<Account> {
         Account::of(self.principal.as_ref(), self.peer)

@@ -13,6 +13,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::handle::McpHandle;
+use crate::mount::{IntoMcpService, Sealed};
 use crate::service::McpService;
 
 /// A tower layer that serves an MCP endpoint over an existing router or service. It answers
@@ -39,9 +40,14 @@ pub struct McpLayer {
 }
 
 impl McpLayer {
-    /// Returns a layer that serves `/mcp`.
-    pub fn new(service: impl Into<McpService<()>>) -> Self {
-        Self { path: "/mcp".into(), service: service.into() }
+    /// Returns a layer that serves `/mcp`. It takes what [`mcp_router`](crate::mcp_router) takes.
+    ///
+    /// # Panics
+    ///
+    /// If a setting of a builder has no meaning.
+    #[track_caller]
+    pub fn new<M>(service: impl IntoMcpService<(), M>) -> Self {
+        Self { path: "/mcp".into(), service: service.into_service(Sealed) }
     }
 
     /// Sets the path to serve instead of `/mcp`, with and without a trailing slash. It is taken

@@ -43,7 +43,7 @@
 //! |---|---|
 //! | [`McpService`], [`mcp_router`], [`McpLayer`] | mounting a server, with its settings |
 //! | [`McpServer`] | the description of a server: tools, resources and prompts, each an axum handler |
-//! | [`server::Args`], [`server::Context`], [`server::Session`] | the parameters of handlers: typed arguments, access to the client, state between calls |
+//! | [`Args`], [`Context`], [`server::Session`] | the parameters of handlers: typed arguments, access to the client, state between calls |
 //! | [`server`] | the rest of the API for writing servers, down to JSON-RPC ([`server::Server`]) |
 //! | [`Sessions`], [`Streams`], [`Limits`], [`InputRequests`], [`Tasks`], [`Security`] | the settings |
 //! | [`McpHandle`] | what an application observes and controls outside of calls |
@@ -109,6 +109,7 @@ mod layer;
 mod legacy;
 pub mod message;
 mod modern;
+mod mount;
 mod net;
 mod outcome;
 mod panics;
@@ -129,12 +130,13 @@ pub use self::cors::cors_layer;
 pub use self::rmcp::RmcpServer;
 pub use counters::Statistics;
 pub use edge::{Security, era_of};
-pub use error::Rejection;
 pub use handle::{DrainReport, McpHandle};
 pub use identity::{AccessToken, InsufficientScope, Peer, Principal, SessionId, SessionInfo, TaskId};
 pub use layer::{Mcp, McpLayer};
+pub use mount::{IntoMcpService, mcp_router};
 pub use net::{GuardedStream, McpListener};
-pub use router::mcp_router;
-pub use server::{Args, Context, McpServer};
+pub use server::context::Context;
+pub use server::handler::Args;
+pub use server::typed::McpServer;
 pub use service::{McpService, McpServiceBuilder};
 pub use settings::{InputRequests, Limits, ResponseMode, SealingKey, Sessions, Streams, Tasks};

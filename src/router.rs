@@ -1,4 +1,4 @@
-//! Mounting: serves a service as an axum router at one path, for every method, with the state of
+//! Router: serves a service as an axum router at one path, for every method, with the state of
 //! the surrounding router. The service itself rejects methods that it does not serve.
 //!
 //! | mounted by | serves |
@@ -24,37 +24,6 @@ use axum::response::Response;
 use axum::routing::any;
 
 use crate::service::McpService;
-
-/// Returns a router that serves an MCP server, to be nested at any path.
-///
-/// Takes a server ([`McpServer`](crate::McpServer), or one written against rmcp with the feature
-/// `rmcp`), which it serves with the default settings, or an [`McpService`] with its own settings.
-/// Handlers see the state of the router in which it is nested.
-///
-/// To [merge](Router::merge) instead of nesting, use [`McpService::into_router_at`], which also
-/// serves the path with a trailing slash. With nesting at `/mcp`, axum sends `/mcp/` to the
-/// fallback of the outer router: nest a clone of the router at `/mcp/` as well.
-///
-/// ```
-/// use axum::{Router, extract::State};
-/// use mcp_http::{McpServer, mcp_router};
-///
-/// #[derive(Clone)]
-/// struct App { greeting: &'static str }
-///
-/// async fn greet(State(app): State<App>) -> &'static str {
-///     app.greeting
-/// }
-///
-/// let server = McpServer::new("greeter", "1.0.0").tool("greet", "Says hello.", greet);
-/// let app: Router = Router::new()
-///     .nest("/mcp", mcp_router(server))
-///     .with_state(App { greeting: "hello" });
-/// # let _ = app;
-/// ```
-pub fn mcp_router<S: Clone + Send + Sync + 'static>(service: impl Into<McpService<S>>) -> Router<S> {
-    service.into().into_router()
-}
 
 /// Returns a router with the endpoint at its root, to be nested.
 pub(crate) fn nested<S: Clone + Send + Sync + 'static>(service: McpService<S>) -> Router<S> {

@@ -36,7 +36,6 @@ use crate::modern;
 use crate::outcome::{Outcome, Reply};
 use crate::panics::{Panicked, call_quietly, caught};
 use crate::router;
-use crate::server::McpServer;
 use crate::server::server_trait::{ErasedServer, Server};
 
 pub use self::builder::McpServiceBuilder;
@@ -132,12 +131,6 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
-    }
-}
-
-impl<S: Clone + Send + Sync + 'static> From<McpServer<S>> for McpService<S> {
-    fn from(server: McpServer<S>) -> Self {
-        Self::new(server)
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use mcp_http::Context;
 use mcp_http::message::{ErrorObject, RawJson};
-use mcp_http::server::Context;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::notifications::{self, NotificationSender, QueuedNotification};

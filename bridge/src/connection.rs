@@ -10,8 +10,8 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mcp_http::Context;
 use mcp_http::message::{ErrorObject, RawJson};
-use mcp_http::server::Context;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};

@@ -2,10 +2,8 @@
 //! extractor as the REST routes, and axum's `State` and `Extension` work as well.
 
 use axum::Json;
-use mcp_http::McpServer;
-use mcp_http::server::{
-    Args, CompletionRequest, Context, Elicited, Form, Prompt, ResourceTemplate, Tool, ToolAnnotations, ToolError,
-};
+use mcp_http::server::{CompletionRequest, Elicited, Form, Prompt, ResourceTemplate, Tool, ToolAnnotations, ToolError};
+use mcp_http::{Args, Context, McpServer};
 use schemars::JsonSchema;
 use serde::Deserialize;
 

@@ -155,8 +155,8 @@ impl AccessToken {
     /// an extractor of your own.
     ///
     /// ```
-    /// use mcp_http::server::{Args, ToolError};
-    /// use mcp_http::{AccessToken, McpServer};
+    /// use mcp_http::server::ToolError;
+    /// use mcp_http::{AccessToken, Args, McpServer};
     ///
     /// #[derive(serde::Deserialize, schemars::JsonSchema)]
     /// struct Table { name: String }

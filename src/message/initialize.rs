@@ -42,6 +42,7 @@ pub(crate) fn check_client(client_info: Option<&str>, capabilities: Option<&str>
 /// The parameters of `initialize` that the transport needs.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct InitializeParams {
     /// The revision that the client requests, as it wrote it.
     pub protocol_version: String,
@@ -56,6 +57,7 @@ pub struct InitializeParams {
 /// A program's name and version, for display and logs only; never base trust on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+#[non_exhaustive]
 pub struct Implementation {
     /// The programmatic name.
     #[serde(deserialize_with = "or_default")]
@@ -68,12 +70,21 @@ pub struct Implementation {
     pub title: Option<String>,
 }
 
+impl Implementation {
+    /// Makes the name and version of a program, without a title.
+    #[must_use]
+    pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
+        Self { name: name.into(), version: version.into(), title: None }
+    }
+}
+
 /// The capabilities that a client declares.
 ///
 /// Each capability is an object on the wire, kept as its text. A member that is present, even `{}`,
 /// is declared.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+#[non_exhaustive]
 pub struct ClientCapabilities {
     /// The client can list its roots.
     #[serde(skip_serializing_if = "Option::is_none")]

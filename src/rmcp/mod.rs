@@ -44,7 +44,6 @@ use self::session_state::Remember;
 use crate::SealingKey;
 use crate::message::{ErrorObject, InitializeParams, ProtocolVersion, RawJson, shown};
 use crate::server::{Call, Context, Discover, Discovery, Initialize, MirroredArguments, Notification, Server, Session};
-use crate::service::McpService;
 
 /// A server that was written against [rmcp] 3 (3.9 or later), served by this crate:
 /// `mcp_router(RmcpServer::new(Counter::new))`.
@@ -366,12 +365,6 @@ impl<S: Send + Sync, H: ServerHandler> Server<S> for RmcpServer<H> {
         {
             conversation.notify(notice).await;
         }
-    }
-}
-
-impl<S: Clone + Send + Sync + 'static, H: ServerHandler> From<RmcpServer<H>> for McpService<S> {
-    fn from(server: RmcpServer<H>) -> Self {
-        Self::new(server)
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) type Completers<S> = HashMap<String, Erased<S, Completion>>;
 /// }
 ///
 /// # #[derive(serde::Deserialize, schemars::JsonSchema)] struct Review { language: String }
-/// # use mcp_http::server::Args;
+/// # use mcp_http::Args;
 /// async fn review(Args(review): Args<Review>) -> String {
 ///     format!("Review this {} code.", review.language)
 /// }
@@ -33,6 +33,7 @@ pub(crate) type Completers<S> = HashMap<String, Erased<S, Completion>>;
 /// let server: McpServer = McpServer::new("review", "1.0.0").with_prompt(prompt);
 /// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct CompletionRequest {
     /// The name of the argument.
     pub argument: String,

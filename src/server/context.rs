@@ -26,7 +26,7 @@ use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJso
 /// the call has ended, further messages are dropped silently.
 ///
 /// ```
-/// use mcp_http::server::Context;
+/// use mcp_http::Context;
 ///
 /// async fn index(cx: Context) -> &'static str {
 ///     for step in 1..=3 {
@@ -174,7 +174,7 @@ impl Context {
     /// handler, [`Meta<T>`](crate::server::Meta) is equivalent.
     ///
     /// ```
-    /// use mcp_http::server::Context;
+    /// use mcp_http::Context;
     ///
     /// #[derive(serde::Deserialize)]
     /// struct Trace {
@@ -444,7 +444,8 @@ impl Context {
     /// happen only once, such as redeeming a voucher.
     ///
     /// ```
-    /// use mcp_http::server::{Context, ToolError};
+    /// use mcp_http::server::ToolError;
+    /// use mcp_http::Context;
     ///
     /// # async fn reserve() -> Result<String, ToolError> { Ok("A7".into()) }
     /// # #[derive(serde::Deserialize, schemars::JsonSchema)] struct Sure { sure: bool }

@@ -26,7 +26,7 @@ mod completion;
 mod content;
 pub(crate) mod context;
 mod discovery;
-mod handler;
+pub(crate) mod handler;
 mod input;
 mod mirror;
 mod prompt;
@@ -35,16 +35,17 @@ mod schema;
 pub(crate) mod server_trait;
 mod session;
 mod tool;
-mod typed;
+pub(crate) mod typed;
 
 pub use cache::{CacheHint, CacheScope, Cached};
 pub use catalog::Catalog;
 pub use client_error::ClientError;
 pub use completion::{Completion, CompletionRequest, IntoCompletion};
 pub use content::{Annotations, Content, Icon, IntoResourceContents, ResourceContents, ResourceLink, Role, Theme};
-pub use context::{Amount, Cancellation, Context, LogLevel, Total};
+pub(crate) use context::Context;
+pub use context::{Amount, Cancellation, LogLevel, Total};
 pub use discovery::Discovery;
-pub use handler::{Args, ArgumentRejection, CallParts, Form, FromCall, Handler, Meta};
+pub use handler::{Form, FromCall, Handler, Meta};
 pub use input::{
     DEFAULT_PERSON_TIMEOUT, DEFAULT_PROGRAM_TIMEOUT, Elicit, ElicitUrl, Elicited, ListRoots, ModelPreferences, Root,
     Sample, SamplingMessage, SamplingRequest, SamplingResult,
@@ -59,4 +60,4 @@ pub use session::{Extensions, Session, SessionRejection, WeakSession};
 pub use tool::{
     CallToolResult, Internal, IntoToolError, IntoToolResult, ResultForm, TaskSupport, Tool, ToolAnnotations, ToolError,
 };
-pub use typed::{DEFAULT_PAGE_SIZE, McpServer};
+pub use typed::DEFAULT_PAGE_SIZE;

@@ -16,6 +16,7 @@ use crate::message::{ErrorObject, InitializeParams, ProtocolVersion, RawJson, Re
 /// An `initialize` request for a [`Server`]: the client opens a session, or would in stateless
 /// mode.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Initialize {
     /// The client's info, capabilities and revision, as far as the transport needs them.
     pub params: InitializeParams,
@@ -30,6 +31,7 @@ pub struct Initialize {
 /// A request to describe the [`Server`], for a client of 2026-07-28 that sends `server/discover` or
 /// subscribes.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Discover {
     /// The head of the HTTP request.
     pub parts: Box<Parts>,
@@ -39,6 +41,7 @@ pub struct Discover {
 
 /// A request of a client, for a [`Server`].
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Call {
     /// The method, for example `tools/call`.
     pub method: Cow<'static, str>,
@@ -55,6 +58,7 @@ pub struct Call {
 /// A notification of a client, for a [`Server`]. `notifications/cancelled` is not delivered this
 /// way: the transport ends the call that it names.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Notification {
     /// The method, for example `notifications/initialized`.
     pub method: Cow<'static, str>,

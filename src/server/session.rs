@@ -68,7 +68,7 @@ impl Session {
     /// If this future is dropped, the change may or may not have been written.
     ///
     /// ```
-    /// use mcp_http::server::Context;
+    /// use mcp_http::Context;
     ///
     /// async fn count(cx: Context) -> String {
     ///     let Some(session) = cx.session() else { return "no session".into() };

@@ -21,6 +21,7 @@ pub(crate) const TOPIC_BYTES: usize = 1 << 20;
 
 /// The result of [`SessionEngine::announced`](crate::store::SessionEngine::announced).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Announced {
     /// The topics, each with the number of its newest announcement, in ascending order of number.
     pub topics: Vec<(u64, Box<str>)>,
@@ -33,6 +34,7 @@ pub struct Announced {
 
 /// The parameters of [`SessionEngine::deliver`](crate::store::SessionEngine::deliver).
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Deliver {
     /// The session.
     pub session: SessionId,
@@ -51,6 +53,7 @@ pub struct Deliver {
 
 /// The result of [`SessionEngine::deliver`](crate::store::SessionEngine::deliver).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Delivered {
     /// The last announcement that the session has received by now.
     pub up_to: u64,

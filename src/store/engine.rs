@@ -363,6 +363,7 @@ impl fmt::Display for EndReason {
 
 /// A session that ended, with the reason.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Ended {
     /// The session before its end.
     pub info: Arc<SessionInfo>,
@@ -372,6 +373,7 @@ pub struct Ended {
 
 /// The parameters of [`SessionEngine::create`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Create {
     /// The session.
     pub info: Arc<SessionInfo>,
@@ -381,6 +383,7 @@ pub struct Create {
 
 /// The result of [`SessionEngine::load`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Loaded {
     /// The session.
     pub info: Arc<SessionInfo>,
@@ -397,6 +400,7 @@ pub const OWN_STATE: &str = "mcp.";
 
 /// A result of [`SessionEngine::load_states`].
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct StateValue {
     /// The key.
     pub key: Box<str>,
@@ -408,6 +412,7 @@ pub struct StateValue {
 
 /// The result of [`SessionEngine::begin`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Begun {
     /// The stream that was assigned to the calls.
     pub stream: StreamNo,
@@ -417,6 +422,7 @@ pub struct Begun {
 
 /// The parameters of [`SessionEngine::begin`].
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Begin<'a> {
     /// The session.
     pub session: SessionId,
@@ -432,6 +438,7 @@ pub struct Begin<'a> {
 
 /// The parameters of [`SessionEngine::append`].
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Append {
     /// The session.
     pub session: SessionId,
@@ -449,6 +456,7 @@ pub struct Append {
 
 /// A message on its way to a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Event {
     /// The kind of the message, which determines whether it may be dropped.
     pub kind: EventKind,
@@ -470,7 +478,8 @@ pub enum EventKind {
 }
 
 /// The result of writing events to a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Appended {
     /// `true` if the stream has a reader.
     pub read: bool,
@@ -487,6 +496,7 @@ pub struct Appended {
 
 /// The parameters of [`SessionEngine::attach`].
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Attach<'a> {
     /// The session.
     pub session: SessionId,
@@ -505,6 +515,7 @@ pub struct Attach<'a> {
 
 /// The result of [`SessionEngine::attach`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Attached {
     /// The number of this reader among the readers of the stream; a later reader has a larger one.
     pub generation: u32,
@@ -523,6 +534,7 @@ pub struct Attached {
 ///
 /// A gap in their numbers means that the missing events were dropped.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Page {
     /// The events, in ascending order.
     pub events: Vec<Stored>,
@@ -534,6 +546,7 @@ pub struct Page {
 
 /// An event with its number in the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stored {
     /// The number, which the writer counts from 1 without gaps.
     pub seq: u64,
@@ -543,6 +556,7 @@ pub struct Stored {
 
 /// The parameters of [`SessionEngine::create_task`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct CreateTask {
     /// The task.
     pub id: TaskId,
@@ -562,6 +576,7 @@ pub struct CreateTask {
 
 /// The result of [`SessionEngine::load_task`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LoadedTask {
     /// The document that was stored last.
     pub document: Bytes,
@@ -575,6 +590,7 @@ pub struct LoadedTask {
 
 /// The parameters of [`SessionEngine::store_task`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct StoreTask {
     /// The task.
     pub id: TaskId,

@@ -24,8 +24,12 @@
 //! | `RedisEngine` (feature `redis`) | what its Redis server survives | many, on many machines |
 //!
 //! Every engine passes the same public test suite, `store::contract` (feature `testing`).
+//!
+//! The interface for engines is less stable than the rest of this crate: a minor version may add
+//! operations without a default. The contract then says what they must do.
 
 mod announcements;
+mod constructors;
 mod engine;
 #[cfg(feature = "file")]
 mod file;

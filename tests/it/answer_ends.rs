@@ -95,7 +95,7 @@ async fn follow(client: &Client, reply: Reply, id: &str) -> End {
     loop {
         if !reply.is_sse() {
             let status = reply.status;
-            let kind = reply.rejection.as_ref().map(mcp_http::Rejection::kind);
+            let kind = reply.rejection.as_ref().map(mcp_http::error::Rejection::kind);
             if kind == Some("events_expired") {
                 return End::Forgotten;
             }

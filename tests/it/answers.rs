@@ -4,9 +4,8 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use mcp_http::server::{Args, Context};
 use mcp_http::store::{MemoryEngine, SessionEngine};
-use mcp_http::{Limits, McpServer, McpServiceBuilder, ResponseMode, Streams};
+use mcp_http::{Args, Context, Limits, McpServer, McpServiceBuilder, ResponseMode, Streams};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -168,7 +167,7 @@ async fn large_answers_become_errors_in_sessions() {
         for notes in [0, 1] {
             let reply = client.call(1, "fill", json!({"notes": notes, "bytes": 1_000})).await;
             assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR, "{mode:?}, {notes} notes");
-            assert_eq!(reply.rejection.as_ref().map(mcp_http::Rejection::kind), Some("answer_too_large"));
+            assert_eq!(reply.rejection.as_ref().map(mcp_http::error::Rejection::kind), Some("answer_too_large"));
             let error = reply.json().await;
             assert_eq!((&error["id"], &error["error"]["code"]), (&json!(1), &json!(-32603)));
             assert_eq!(error["error"]["message"], TOO_LARGE);
@@ -230,7 +229,7 @@ async fn answers_above_all_capacity_become_errors() {
     let waits = held.call(1, "fill", json!({"bytes": 15_000})).await;
     let reply = client.call(2, "fill", json!({"bytes": 10_000})).await;
     assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert_eq!(reply.rejection.as_ref().map(mcp_http::Rejection::kind), Some("answer_not_kept"));
+    assert_eq!(reply.rejection.as_ref().map(mcp_http::error::Rejection::kind), Some("answer_not_kept"));
     assert_eq!(outcome(reply).await, Err(NO_ROOM.to_owned()));
     let reply = client.call(3, "fill", json!({"bytes": 10_000, "notes": 1, "wait_ms": 10})).await;
     assert!(reply.is_sse(), "what was sent before it");

@@ -7,8 +7,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Method, Request};
 use mcp_http::message::RawJson;
-use mcp_http::server::{Args, ClientError, TaskSupport, Tool};
-use mcp_http::{Limits, Sessions};
+use mcp_http::server::{ClientError, TaskSupport, Tool};
+use mcp_http::{Args, Limits, Sessions};
 use serde_json::{Value, json};
 
 use crate::support::{

@@ -8,8 +8,8 @@ use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{Method, Request};
 use futures_util::stream;
-use mcp_http::server::{Args, TaskSupport, Tool};
-use mcp_http::{Limits, McpServer, McpService, Principal, ResponseMode, Streams};
+use mcp_http::server::{TaskSupport, Tool};
+use mcp_http::{Args, Limits, McpServer, McpService, Principal, ResponseMode, Streams};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use mcp_http::server::{Args, Context, LogLevel};
-use mcp_http::{McpServer, McpServiceBuilder, ResponseMode, Sessions, Streams};
+use mcp_http::server::LogLevel;
+use mcp_http::{Args, Context, McpServer, McpServiceBuilder, ResponseMode, Sessions, Streams};
 use serde_json::json;
 use tokio::time::Instant;
 

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use mcp_http::message::{ErrorObject, RawJson};
 use mcp_http::server::{
-    Args, CacheHint, Cached, Call, Discover, Discovery, Initialize, Prompt, Resource, ResourceTemplate, Server,
-    ToolError,
+    CacheHint, Cached, Call, Discover, Discovery, Initialize, Prompt, Resource, ResourceTemplate, Server, ToolError,
 };
-use mcp_http::{McpServer, McpService};
+use mcp_http::{Args, McpServer, McpService};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use mcp_http::message::RawJson;
-use mcp_http::server::{Args, Context};
-use mcp_http::{McpServiceBuilder, ResponseMode, Streams};
+use mcp_http::{Args, Context, McpServiceBuilder, ResponseMode, Streams};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 

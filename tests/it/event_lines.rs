@@ -2,8 +2,8 @@
 //! `support::Sse` checks the same rules on every stream of every test.
 
 use axum::http::Method;
-use mcp_http::server::{Context, LogLevel};
-use mcp_http::{McpServer, ResponseMode, Streams};
+use mcp_http::server::LogLevel;
+use mcp_http::{Context, McpServer, ResponseMode, Streams};
 use serde_json::{Value, json};
 
 use crate::support::{App, LOG_KEY, RequestExt, envelope, initialize, mirrored, request};

@@ -4,10 +4,9 @@
 use std::fmt;
 
 use mcp_http::server::{
-    Args, Completion, CompletionRequest, Context, Form, Internal, Meta, Prompt, Resource, ResourceTemplate, Tool,
-    ToolError,
+    Completion, CompletionRequest, Form, Internal, Meta, Prompt, Resource, ResourceTemplate, Tool, ToolError,
 };
-use mcp_http::{McpServer, McpService};
+use mcp_http::{Args, Context, McpServer, McpService};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -4,11 +4,9 @@
 use std::time::Duration;
 
 use axum::Json;
-use mcp_http::server::{
-    Args, CompletionRequest, Context, Elicited, Prompt, ResourceTemplate, TaskSupport, Tool, ToolError,
-};
+use mcp_http::server::{CompletionRequest, Elicited, Prompt, ResourceTemplate, TaskSupport, Tool, ToolError};
 use mcp_http::store::MemoryEngine;
-use mcp_http::{McpServer, McpService};
+use mcp_http::{Args, Context, McpServer, McpService};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

@@ -3,8 +3,8 @@
 
 use std::io;
 
-use mcp_http::McpHandle;
-use mcp_http::server::{Args, ToolError};
+use mcp_http::server::ToolError;
+use mcp_http::{Args, McpHandle};
 use serde_json::json;
 
 use crate::support::{App, Logs};

@@ -14,6 +14,7 @@ mod auth;
 #[cfg(feature = "redis-tls")]
 #[path = "../support/authority.rs"]
 mod authority;
+mod auto_traits;
 mod batches;
 mod bodies;
 mod bounds;

@@ -5,8 +5,9 @@ use axum::extract::{OriginalUri, State};
 use axum::http::{Method, Request};
 use axum::routing::get;
 use axum::{Extension, Router};
-use mcp_http::server::{Context, Session};
-use mcp_http::{McpLayer, McpServer, McpService, mcp_router};
+use mcp_http::message::{ErrorObject, ProtocolVersion, RawJson};
+use mcp_http::server::{Call, Initialize, Server, Session};
+use mcp_http::{Context, Limits, McpLayer, McpServer, McpService, mcp_router};
 use serde_json::json;
 
 use crate::support::{App, RequestExt, call, initialize, request, service};
@@ -34,6 +35,48 @@ async fn served(router: Router, paths: &[&'static str]) -> Vec<&'static str> {
         }
     }
     served
+}
+
+/// A server of one's own, for routers of any state.
+#[derive(Debug)]
+struct Bare;
+
+impl<S: Send + Sync> Server<S> for Bare {
+    async fn initialize(&self, request: Initialize, _: &S) -> Result<RawJson, ErrorObject> {
+        let version = request.context.protocol_version();
+        let info = json!({"name": "bare", "version": "1"});
+        let result = json!({"protocolVersion": version, "capabilities": {}, "serverInfo": info});
+        RawJson::from_value(&result).map_err(|_| ErrorObject::internal())
+    }
+
+    async fn call(&self, call: Call, _: &S) -> Result<RawJson, ErrorObject> {
+        Err(ErrorObject::method_not_found(&call.method))
+    }
+}
+
+/// Acceptance 78.
+#[tokio::test(start_paused = true)]
+async fn routers_and_layers_take_servers_builders_and_services() {
+    let nested = |router: Router| Router::new().nest("/mcp", router);
+    let builder = || McpService::builder(plain()).versions([ProtocolVersion::V2025_11_25]);
+    let mounts: [(&str, Router); 7] = [
+        ("McpServer", nested(mcp_router(plain()))),
+        ("a server of one's own", nested(mcp_router(Bare))),
+        ("a builder", nested(mcp_router(builder()))),
+        ("a service", nested(mcp_router(builder().build().unwrap()))),
+        ("a layer with a server", Router::new().fallback(|| async { "" }).layer(McpLayer::new(Bare))),
+        ("a layer with a builder", Router::new().fallback(|| async { "" }).layer(McpLayer::new(builder()))),
+        ("a layer with a service", Router::new().fallback(|| async { "" }).layer(McpLayer::new(McpService::new(Bare)))),
+    ];
+    for (name, router) in mounts {
+        assert_eq!(served(router, &["/mcp"]).await, ["/mcp"], "{name}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "Limits::max_body_bytes")]
+fn a_router_names_the_wrong_setting_of_a_builder() {
+    let _: Router = mcp_router(McpService::builder(plain()).limits(Limits::new().max_body_bytes(0)));
 }
 
 /// Acceptance 78.

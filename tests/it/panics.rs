@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use mcp_http::message::{ErrorObject, RawJson};
-use mcp_http::server::{Call, Context, Initialize, Notification, Server, Session};
-use mcp_http::{Limits, McpServer, McpService, ResponseMode, Sessions, Streams};
+use mcp_http::server::{Call, Initialize, Notification, Server, Session};
+use mcp_http::{Context, Limits, McpServer, McpService, ResponseMode, Sessions, Streams};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 

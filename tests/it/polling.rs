@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use mcp_http::server::{Args, Context};
-use mcp_http::{McpServer, McpServiceBuilder, ResponseMode, Streams};
+use mcp_http::{Args, Context, McpServer, McpServiceBuilder, ResponseMode, Streams};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 

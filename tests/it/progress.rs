@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use mcp_http::server::{Context, Elicited, TaskSupport, Tool, ToolError};
-use mcp_http::{McpServer, McpService, ResponseMode, Streams};
+use mcp_http::server::{Elicited, TaskSupport, Tool, ToolError};
+use mcp_http::{Context, McpServer, McpService, ResponseMode, Streams};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};

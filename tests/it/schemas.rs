@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use axum::Json;
-use mcp_http::server::{Args, CallToolResult, Tool};
-use mcp_http::{McpServer, McpService};
+use mcp_http::server::{CallToolResult, Tool};
+use mcp_http::{Args, McpServer, McpService};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

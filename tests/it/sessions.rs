@@ -4,9 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::http::{Method, Request};
-use mcp_http::server::Context;
 use mcp_http::store::EndReason;
-use mcp_http::{McpServer, McpService, ResponseMode, SessionId, Sessions, Streams};
+use mcp_http::{Context, McpServer, McpService, ResponseMode, SessionId, Sessions, Streams};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mcp_http::server::Context;
-use mcp_http::{Limits, McpServer, McpService, Streams};
+use mcp_http::{Context, Limits, McpServer, McpService, Streams};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};

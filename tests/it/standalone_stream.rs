@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use axum::http::Method;
 use mcp_http::message::RawJson;
-use mcp_http::server::Context;
-use mcp_http::{McpServiceBuilder, Sessions, Streams};
+use mcp_http::{Context, McpServiceBuilder, Sessions, Streams};
 use serde_json::json;
 use tokio::time::sleep;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use mcp_http::server::{Args, Context, LogLevel};
-use mcp_http::{McpServer, ResponseMode, Streams};
+use mcp_http::server::LogLevel;
+use mcp_http::{Args, Context, McpServer, ResponseMode, Streams};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 

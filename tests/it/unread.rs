@@ -48,7 +48,7 @@ async fn length(reply: Reply) -> usize {
 }
 
 fn rejected(reply: &Reply) -> bool {
-    let kind = reply.rejection.as_ref().map(mcp_http::Rejection::kind);
+    let kind = reply.rejection.as_ref().map(mcp_http::error::Rejection::kind);
     kind == Some("too_many_answers_unread") && reply.status == StatusCode::INTERNAL_SERVER_ERROR
 }
 

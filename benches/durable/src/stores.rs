@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use mcp_http::SessionId;
-use mcp_http::message::{ClientCapabilities, Implementation, ProtocolVersion, RequestId};
+use mcp_http::message::{Implementation, ProtocolVersion, RequestId};
 use mcp_http::store::{
     Append, Attach, Begin, Create, Durability, EndReason, Event, EventKind, FileEngine, NodeId, Policy, SessionEngine,
     Signal, SignalHandler, StreamNo,
@@ -99,8 +99,9 @@ impl Store {
         match self {
             Self::File(engine, node) => {
                 let (info, session) = info();
-                engine.create(Create { info: Arc::new(info), epoch: 1 }).await?;
-                let begin = Begin { session, principal: None, node: *node, ids: &[RequestId::from(1)], unique: true };
+                engine.create(Create::new(Arc::new(info), 1)).await?;
+                let ids = [RequestId::from(1)];
+                let begin = Begin::new(session, None, *node, &ids);
                 let stream = engine.begin(begin).await?.stream;
                 Ok(Lane::File { engine: engine.clone(), node: *node, session, stream, next: 1 })
             }
@@ -122,8 +123,8 @@ impl Store {
                 let (mut sessions, mut bytes) = (0, 0);
                 for summary in engine.list().await? {
                     let (session, stream) = (summary.info.id, 1);
-                    let attach =
-                        Attach { session, principal: None, stream, node: *node, after: Some(0), takeover: true };
+                    let mut attach = Attach::new(session, None, stream, *node);
+                    (attach.after, attach.takeover) = (Some(0), true);
                     let reader = engine.attach(attach).await?;
                     let page = engine.read_after(session, stream, reader.generation, 0, usize::MAX).await?;
                     bytes += page
@@ -151,21 +152,8 @@ fn policy() -> Policy {
 
 fn info() -> (mcp_http::SessionInfo, SessionId) {
     let id = SessionId::random();
-    let client = Implementation { name: "client".into(), version: "1".into(), title: None }.into();
-    let capabilities = ClientCapabilities::default().into();
-    let version = ProtocolVersion::V2025_11_25;
-    (
-        mcp_http::SessionInfo {
-            id,
-            principal: None,
-            peer: None,
-            version,
-            client,
-            capabilities,
-            opened_at: SystemTime::now(),
-        },
-        id,
-    )
+    let client = Implementation::new("client", "1");
+    (mcp_http::SessionInfo::new(id, ProtocolVersion::V2025_11_25, client, SystemTime::now()), id)
 }
 
 pub(crate) enum Lane {
@@ -183,9 +171,8 @@ impl Lane {
     pub(crate) fn give(&mut self, payload: Bytes) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> {
         match self {
             Self::File { engine, node, session, stream, next } => {
-                let events = vec![Event { kind: EventKind::Notification, payload }];
-                let append =
-                    Append { session: *session, stream: *stream, node: *node, first: *next, events, close: false };
+                let events = vec![Event::new(EventKind::Notification, payload)];
+                let append = Append::new(*session, *stream, *node, *next, events);
                 *next += 1;
                 let step = engine.append(append);
                 Box::pin(async move { Ok(step.await.map(drop)?) })

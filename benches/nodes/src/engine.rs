@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
-use mcp_http::message::{ClientCapabilities, Implementation, ProtocolVersion, RequestId};
+use mcp_http::message::{Implementation, ProtocolVersion, RequestId};
 use mcp_http::store::{
     Append, Attach, Begin, Create, Event, EventKind, NodeId, Policy, RedisEngine, RedisOptions, SessionEngine, Signal,
     SignalHandler, StreamNo,
@@ -52,23 +52,16 @@ impl Direct {
 
     pub(crate) async fn session(&self) -> Result<SessionId> {
         let id = SessionId::random();
-        let client = Implementation { name: "a client of usual size".into(), version: "1.0.0".into(), title: None };
-        let info = SessionInfo {
-            id,
-            principal: None,
-            peer: None,
-            version: ProtocolVersion::V2025_11_25,
-            client: client.into(),
-            capabilities: ClientCapabilities::default().into(),
-            opened_at: SystemTime::now(),
-        };
-        self.engine.create(Create { info: Arc::new(info), epoch: 1 }).await?;
+        let client = Implementation::new("a client of usual size", "1.0.0");
+        let info = SessionInfo::new(id, ProtocolVersion::V2025_11_25, client, SystemTime::now());
+        self.engine.create(Create::new(Arc::new(info), 1)).await?;
         Ok(id)
     }
 
     /// Begins a call in a session.
     pub(crate) async fn call(&self, session: SessionId) -> Result<Lane> {
-        let begin = Begin { session, principal: None, node: self.node, ids: &[RequestId::from(1)], unique: false };
+        let ids = [RequestId::from(1)];
+        let begin = Begin::new(session, None, self.node, &ids);
         Ok(Lane { session, stream: self.engine.begin(begin).await?.stream, next: 1 })
     }
 
@@ -78,19 +71,22 @@ impl Direct {
 
     /// Appends `count` events in one operation. With `close`, the last one ends the stream.
     pub(crate) async fn append(&self, lane: &mut Lane, count: usize, close: bool) -> Result<()> {
-        let mut events = vec![Event { kind: EventKind::Notification, payload: event() }; count];
+        let mut events = vec![Event::new(EventKind::Notification, event()); count];
         if close && let Some(last) = events.last_mut() {
             last.kind = EventKind::Response;
         }
         let (session, stream, first) = (lane.session, lane.stream, lane.next);
         lane.next += count as u64;
-        self.engine.append(Append { session, stream, node: self.node, first, events, close }).await?;
+        let mut append = Append::new(session, stream, self.node, first, events);
+        append.close = close;
+        self.engine.append(append).await?;
         Ok(())
     }
 
     /// Attaches as the reader of a stream.
     pub(crate) async fn attach(&self, session: SessionId, stream: StreamNo) -> Result<u32> {
-        let attach = Attach { session, principal: None, stream, node: self.node, after: None, takeover: true };
+        let mut attach = Attach::new(session, None, stream, self.node);
+        attach.takeover = true;
         Ok(self.engine.attach(attach).await?.generation)
     }
 

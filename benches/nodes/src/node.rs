@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use mcp_http::message::RawJson;
-use mcp_http::server::{Args, Context, ToolError};
+use mcp_http::server::ToolError;
 use mcp_http::store::RedisEngine;
-use mcp_http::{McpListener, McpServer, McpService, Sessions};
+use mcp_http::{Args, Context, McpListener, McpServer, McpService, Sessions};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;

@@ -22,8 +22,7 @@ use crate::message::{RawJson, bounded, reason, whole};
 /// not checked.
 ///
 /// ```
-/// use mcp_http::McpServer;
-/// use mcp_http::server::Args;
+/// use mcp_http::{Args, McpServer};
 /// use schemars::JsonSchema;
 /// use serde::Deserialize;
 ///

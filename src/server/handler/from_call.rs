@@ -18,9 +18,10 @@ use crate::server::{Context, schema};
 
 /// An argument of a handler, extracted from the call.
 ///
-/// Every `FromRequestParts` extractor implements it, and so do [`Args`] and [`Context`]. Write your
-/// own extractor as a `FromRequestParts`: it then works on ordinary routes too. `M` only separates
-/// the kinds of argument and is always inferred.
+/// Every `FromRequestParts` extractor implements it, and so do [`Args`], [`Context`],
+/// [`Meta`](super::Meta) and [`Form`](super::Form). The trait is sealed: write your own extractor as
+/// a `FromRequestParts`, which also works on ordinary routes. `M` only separates the kinds of
+/// argument and is always inferred.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of an MCP handler with state `{S}`",
     label = "not an extractor",
@@ -30,14 +31,17 @@ use crate::server::{Context, schema};
             `Args<T>` instead"
 )]
 pub trait FromCall<S, M>: Sized {
+    // The type of the parameter has no public name, which seals the trait.
     /// Extracts the argument.
     ///
     /// # Errors
     ///
     /// If the argument cannot be extracted; the handler is then not called.
+    #[doc(hidden)]
     fn from_call(call: &mut CallParts, state: &S) -> impl Future<Output = Result<Self, ArgumentRejection>> + Send;
 
     /// Returns the schema of the typed arguments, if this argument is [`Args`].
+    #[doc(hidden)]
     #[must_use]
     fn arguments() -> Option<Schema> {
         None
@@ -48,6 +52,7 @@ pub trait FromCall<S, M>: Sized {
     /// # Errors
     ///
     /// The reason why the argument can never be extracted. Registering the handler then fails.
+    #[doc(hidden)]
     fn check() -> Result<(), String> {
         Ok(())
     }

@@ -16,8 +16,8 @@ mod text;
 
 pub use arguments::Args;
 pub use extractors::{Form, Meta};
-pub use from_call::{ArgumentRejection, CallParts, FromCall};
+pub use from_call::FromCall;
 pub use run::Handler;
 
-pub(crate) use from_call::Arguments;
+pub(crate) use from_call::{ArgumentRejection, Arguments, CallParts};
 pub(crate) use run::{Erased, Run};

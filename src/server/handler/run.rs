@@ -14,14 +14,13 @@ use crate::message::ErrorObject;
 /// order. Closures that return a future are handlers too. One that captures a value clones it for
 /// each call: `move |..| { let db = db.clone(); async move { .. } }`.
 ///
-/// Only functions and closures implement it. `M` names the kinds of the arguments and is always
-/// inferred.
+/// The trait is sealed: only functions and closures implement it. `M` names the kinds of the
+/// arguments and is always inferred.
 ///
 /// ```
 /// use axum::extract::State;
 /// use http::HeaderMap;
-/// use mcp_http::McpServer;
-/// use mcp_http::server::{Args, Context};
+/// use mcp_http::{Args, Context, McpServer};
 ///
 /// # #[derive(Clone)] struct Db;
 /// # #[derive(serde::Deserialize, schemars::JsonSchema)] struct Query { text: String }
@@ -69,6 +68,7 @@ pub trait Handler<S, M>: Send + Sync + 'static {
     /// # Errors
     ///
     /// If an argument cannot be extracted; the function was then not called.
+    #[doc(hidden)]
     fn handle(
         &self,
         call: CallParts,
@@ -81,6 +81,7 @@ pub trait Handler<S, M>: Send + Sync + 'static {
     ///
     /// If the function has several [`Args`](super::Args), or an argument that can never be
     /// extracted ([`FromCall::check`]).
+    #[doc(hidden)]
     fn arguments() -> Result<Option<Schema>, String>;
 }
 

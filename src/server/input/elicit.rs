@@ -48,7 +48,8 @@ impl Context {
     /// request secrets with a form; use [`Context::elicit_url`] for them.
     ///
     /// ```
-    /// use mcp_http::server::{Context, Elicited, ToolError};
+    /// use mcp_http::server::{Elicited, ToolError};
+    /// use mcp_http::Context;
     ///
     /// #[derive(serde::Deserialize, schemars::JsonSchema)]
     /// struct Confirm {

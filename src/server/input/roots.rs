@@ -14,12 +14,21 @@ use crate::server::{ClientError, Context};
 
 /// A folder or file that the client's user opened to the server.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
 pub struct Root {
     /// The location, a `file:` URI.
     pub uri: String,
     /// The display name.
     #[serde(default)]
     pub name: Option<String>,
+}
+
+impl Root {
+    /// Makes a root without a name.
+    #[must_use]
+    pub fn new(uri: impl Into<String>) -> Self {
+        Self { uri: uri.into(), name: None }
+    }
 }
 
 impl Context {

@@ -207,7 +207,8 @@ impl Context {
     /// first, so the answer may take as long as a person does.
     ///
     /// ```
-    /// use mcp_http::server::{Context, SamplingRequest, ToolError};
+    /// use mcp_http::server::{SamplingRequest, ToolError};
+    /// use mcp_http::Context;
     ///
     /// async fn haiku(cx: Context) -> Result<String, ToolError> {
     ///     let answer = cx.sample(SamplingRequest::new("Write a haiku about ports.", 100)).await?;

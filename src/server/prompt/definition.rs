@@ -26,8 +26,8 @@ use crate::server::handler::{ArgumentRejection, CallParts, Erased, Handler, Run}
 /// they are strings; fields of numbers and booleans are parsed from them.
 ///
 /// ```
-/// use mcp_http::McpServer;
-/// use mcp_http::server::{Args, Prompt};
+/// use mcp_http::{Args, McpServer};
+/// use mcp_http::server::Prompt;
 ///
 /// #[derive(serde::Deserialize, schemars::JsonSchema)]
 /// struct Review {

@@ -29,8 +29,8 @@ use crate::server::{Annotations, CacheHint, Icon, IntoResourceContents};
 ///
 /// ```
 /// use axum::Json;
-/// use mcp_http::McpServer;
-/// use mcp_http::server::{Args, ResourceTemplate};
+/// use mcp_http::{Args, McpServer};
+/// use mcp_http::server::ResourceTemplate;
 ///
 /// #[derive(serde::Deserialize, schemars::JsonSchema)]
 /// struct User {

@@ -68,6 +68,7 @@ struct Facts {
 /// How a tool that may be a task treats clients that do not accept tasks as results. Clients of the
 /// session revisions wait for the result in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TaskSupport {
     /// The client waits for the result, as for any other tool.
     Optional,

@@ -23,8 +23,7 @@ pub const DEFAULT_PAGE_SIZE: usize = 100;
 ///
 /// ```
 /// use axum::Json;
-/// use mcp_http::McpServer;
-/// use mcp_http::server::Args;
+/// use mcp_http::{Args, McpServer};
 /// use schemars::JsonSchema;
 /// use serde::{Deserialize, Serialize};
 ///

@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use super::McpServer;
 use super::fake::Fake;
 use crate::message::{ErrorObject, ProtocolVersion};
+use crate::server::handler::Args;
 use crate::server::{
-    Args, Completion, CompletionRequest, Context, Elicited, Prompt, Resource, ResourceTemplate, Session, Tool,
-    ToolError,
+    Completion, CompletionRequest, Context, Elicited, Prompt, Resource, ResourceTemplate, Session, Tool, ToolError,
 };
 
 #[derive(Deserialize, JsonSchema)]

@@ -1,8 +1,7 @@
 //! Principals of tokens: sessions belong to issuer, client and subject, whatever token is presented.
 
 use axum::http::Method;
-use mcp_http::server::Context;
-use mcp_http::{AccessToken, McpServer, McpService};
+use mcp_http::{AccessToken, Context, McpServer, McpService};
 use serde_json::json;
 
 use super::{bearer, people, resource_server};

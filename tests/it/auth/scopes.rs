@@ -8,8 +8,10 @@ use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{Method, Request};
-use mcp_http::server::{Args, Context, Prompt, Resource, ResourceTemplate, Tool, ToolError};
-use mcp_http::{AccessToken, InsufficientScope, McpServer, McpService, McpServiceBuilder, ResponseMode, Sessions};
+use mcp_http::server::{Prompt, Resource, ResourceTemplate, Tool, ToolError};
+use mcp_http::{
+    AccessToken, Args, Context, InsufficientScope, McpServer, McpService, McpServiceBuilder, ResponseMode, Sessions,
+};
 use serde_json::{Value, json};
 
 use super::{METADATA, bearer, people, resource_server};

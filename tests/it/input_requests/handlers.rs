@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use mcp_http::message::RawJson;
-use mcp_http::server::{ClientError, Context, ToolError};
-use mcp_http::{McpServer, McpService};
+use mcp_http::server::{ClientError, ToolError};
+use mcp_http::{Context, McpServer, McpService};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 

@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::Method;
-use mcp_http::server::{Context, Elicited, GetPromptResult, PromptMessage, SamplingRequest, ToolError};
-use mcp_http::{InputRequests, McpServer, McpService, McpServiceBuilder, Principal, ResponseMode, SealingKey, Streams};
+use mcp_http::server::{Elicited, GetPromptResult, PromptMessage, SamplingRequest, ToolError};
+use mcp_http::{
+    Context, InputRequests, McpServer, McpService, McpServiceBuilder, Principal, ResponseMode, SealingKey, Streams,
+};
 use serde_json::{Value, json};
 
 use crate::support::{App, RequestExt, request};

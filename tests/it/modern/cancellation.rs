@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use mcp_http::error::StoreErrorKind;
-use mcp_http::server::Context;
-use mcp_http::{McpServer, ResponseMode, Streams};
+use mcp_http::{Context, McpServer, ResponseMode, Streams};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};

@@ -4,8 +4,8 @@
 use axum::body::Body;
 use axum::http::{Method, Request};
 use mcp_http::message::ErrorObject;
-use mcp_http::server::{Context, ToolError};
-use mcp_http::{McpServer, ResponseMode, Streams};
+use mcp_http::server::ToolError;
+use mcp_http::{Context, McpServer, ResponseMode, Streams};
 use serde_json::{Value, json};
 
 use crate::support::{

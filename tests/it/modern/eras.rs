@@ -172,7 +172,7 @@ async fn the_era_table_holds_and_matches_era_of() {
 /// Returns `true` if the answer is one of the era's. Unknown versions are rejected in the same way
 /// in both eras.
 fn comes_from(era: Option<Era>, reply: &Reply) -> bool {
-    match reply.rejection.as_ref().map(mcp_http::Rejection::kind) {
+    match reply.rejection.as_ref().map(mcp_http::error::Rejection::kind) {
         Some("session_required") => era == Some(Era::Legacy),
         Some("header_mismatch" | "invalid_meta" | "method_not_found" | "batch_not_served" | "not_a_message") => {
             era == Some(Era::Modern)

@@ -3,8 +3,8 @@
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Method, Request};
-use mcp_http::server::{Args, Tool};
-use mcp_http::{McpServer, ResponseMode};
+use mcp_http::server::Tool;
+use mcp_http::{Args, McpServer, ResponseMode};
 use proptest::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -314,7 +314,7 @@ fn pair(name: &str, value: &str) -> (HeaderName, HeaderValue) {
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    pub(crate) rejection: Option<mcp_http::Rejection>,
+    pub(crate) rejection: Option<mcp_http::error::Rejection>,
     body: Body,
 }
 

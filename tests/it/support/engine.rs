@@ -220,10 +220,12 @@ impl SessionEngine for FarEngine {
     }
 
     fn begin(&self, begin: Begin<'_>) -> EngineFuture<Result<Begun>> {
-        let Begin { session, principal, node, ids, unique } = begin;
+        let Begin { session, principal, node, ids, unique, .. } = begin;
         let (principal, ids) = (principal.cloned(), ids.to_vec());
         self.later("begin", session, move |engine| {
-            engine.begin(Begin { session, principal: principal.as_ref(), node, ids: &ids, unique })
+            let mut begin = Begin::new(session, principal.as_ref(), node, &ids);
+            begin.unique = unique;
+            engine.begin(begin)
         })
     }
 
@@ -244,10 +246,12 @@ impl SessionEngine for FarEngine {
     }
 
     fn attach(&self, attach: Attach<'_>) -> EngineFuture<Result<Attached>> {
-        let Attach { session, principal, stream, node, after, takeover } = attach;
+        let Attach { session, principal, stream, node, after, takeover, .. } = attach;
         let principal = principal.cloned();
         self.later("attach", session, move |engine| {
-            engine.attach(Attach { session, principal: principal.as_ref(), stream, node, after, takeover })
+            let mut attach = Attach::new(session, principal.as_ref(), stream, node);
+            (attach.after, attach.takeover) = (after, takeover);
+            engine.attach(attach)
         })
     }
 

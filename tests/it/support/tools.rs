@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mcp_http::McpServer;
-use mcp_http::server::{Args, Context, Elicited, LogLevel, ResourceContents, SamplingRequest};
+use mcp_http::server::{Elicited, LogLevel, ResourceContents, SamplingRequest};
+use mcp_http::{Args, Context, McpServer};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::Notify;

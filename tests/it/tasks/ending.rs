@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mcp_http::server::{Args, Context, TaskSupport, Tool};
+use mcp_http::server::{TaskSupport, Tool};
 use mcp_http::store::MemoryEngine;
-use mcp_http::{McpServer, McpService, Tasks};
+use mcp_http::{Args, Context, McpServer, McpService, Tasks};
 use serde_json::{Value, json};
 
 use super::{Name, Poller, accept, ms, pass, server, service};

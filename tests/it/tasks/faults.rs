@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mcp_http::error::StoreErrorKind::{Full, FullForPrincipal, Unavailable};
-use mcp_http::server::{Context, TaskSupport, Tool};
-use mcp_http::{McpService, Tasks};
+use mcp_http::server::{TaskSupport, Tool};
+use mcp_http::{Context, McpService, Tasks};
 use serde_json::{Value, json};
 
 use super::{Poller, accept, ms, pass, server, service};

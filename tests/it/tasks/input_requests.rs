@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use mcp_http::message::RawJson;
-use mcp_http::server::{ClientError, Context, TaskSupport, Tool, ToolError};
+use mcp_http::server::{ClientError, TaskSupport, Tool, ToolError};
 use mcp_http::store::MemoryEngine;
-use mcp_http::{McpServer, McpService};
+use mcp_http::{Context, McpServer, McpService};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc};
 

@@ -11,9 +11,9 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Method, Request};
 use mcp_http::message::ErrorObject;
-use mcp_http::server::{Args, CallToolResult, Context, TaskSupport, Tool, ToolError};
+use mcp_http::server::{CallToolResult, TaskSupport, Tool, ToolError};
 use mcp_http::store::{MemoryEngine, SessionEngine};
-use mcp_http::{McpServer, McpService, McpServiceBuilder, Principal, TaskId, Tasks};
+use mcp_http::{Args, Context, McpServer, McpService, McpServiceBuilder, Principal, TaskId, Tasks};
 use serde_json::{Value, json};
 
 use crate::support::{App, RequestExt, call, request};

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mcp_http::server::{Args, Context, TaskSupport, Tool, ToolError};
+use mcp_http::server::{TaskSupport, Tool, ToolError};
 use mcp_http::store::MemoryEngine;
-use mcp_http::{McpServer, McpService, Tasks};
+use mcp_http::{Args, Context, McpServer, McpService, Tasks};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 

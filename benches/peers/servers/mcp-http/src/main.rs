@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use axum::Router;
-use mcp_http::server::{Args, Context};
-use mcp_http::{McpListener, McpServer, McpService, ResponseMode, Sessions, Streams, mcp_router};
+use mcp_http::{mcp_router, Args, Context, McpListener, McpServer, McpService, ResponseMode, Sessions, Streams};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
