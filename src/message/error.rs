@@ -99,7 +99,12 @@ impl ErrorObject {
     /// Makes the error for a call that requires tasks, which its client does not accept
     /// (2026-07-28).
     pub(crate) fn tasks_not_declared() -> Self {
-        Self::missing_capability(&json!({ "extensions": { TASKS: {} } }))
+        Self::extension_not_declared(TASKS)
+    }
+
+    /// Makes the error for a request of an extension that its client did not declare (2026-07-28).
+    pub(crate) fn extension_not_declared(id: &str) -> Self {
+        Self::missing_capability(&json!({ "extensions": { id: {} } }))
     }
 
     /// Makes the error for client capabilities that a request needs and its client did not declare.

@@ -130,8 +130,15 @@ impl ClientCapabilities {
     /// `io.modelcontextprotocol/tasks`).
     #[must_use]
     pub fn takes_tasks(&self) -> bool {
-        let extensions: Option<BTreeMap<String, RawJson>> = self.extensions.as_ref().and_then(|raw| raw.read().ok());
-        extensions.is_some_and(|known| known.get(TASKS).is_some_and(|settings| settings.as_str().starts_with('{')))
+        self.extension(TASKS).is_some()
+    }
+
+    /// Returns the settings of an extension that the client declares, an object. `None` if it does
+    /// not declare the extension.
+    #[must_use]
+    pub fn extension(&self, id: &str) -> Option<RawJson> {
+        let mut extensions: BTreeMap<String, RawJson> = self.extensions.as_ref()?.read().ok()?;
+        extensions.remove(id).filter(|settings| settings.as_str().starts_with('{'))
     }
 
     fn elicits(&self) -> Option<Modes> {

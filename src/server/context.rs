@@ -221,6 +221,25 @@ impl Context {
         self.channel.capabilities()
     }
 
+    /// Returns the settings of an extension of the protocol that the client declared, an object:
+    /// `{}` if there are none. `None` if the client did not declare the extension.
+    ///
+    /// ```
+    /// use mcp_http::Context;
+    ///
+    /// async fn chart(cx: Context) -> &'static str {
+    ///     match cx.client_extension("io.modelcontextprotocol/ui") {
+    ///         Some(_) => "The chart is on your screen.",
+    ///         None => "12, 17, 11",
+    ///     }
+    /// }
+    /// # let _ = mcp_http::McpServer::<()>::new("doc", "1").tool("chart", "Draws.", chart);
+    /// ```
+    #[must_use]
+    pub fn client_extension(&self, id: &str) -> Option<RawJson> {
+        self.client_capabilities()?.extension(id)
+    }
+
     /// Returns the principal of this request, from the authentication layer.
     #[must_use]
     pub fn principal(&self) -> Option<&Principal> {

@@ -14,6 +14,7 @@
 //! | fail with a message that the client may read | [`ToolError`] |
 //! | request input from the user, the model or the roots of the client | [`Form`], [`Elicit`], [`ElicitUrl`], [`Sample`], [`ListRoots`] |
 //! | complete the values of arguments | [`CompletionRequest`] |
+//! | declare an extension of the protocol, and serve methods of your own | [`ProtocolExtension`], [`McpServer::method`], [`Context::client_extension`] |
 //! | change tools, resources and prompts while serving | [`Catalog`] |
 //! | let clients cache results | [`CacheHint`], [`Cached`] |
 //! | serve another framework in place of [`McpServer`] | [`Server`], at the level of JSON-RPC |
@@ -26,6 +27,7 @@ mod completion;
 mod content;
 pub(crate) mod context;
 mod discovery;
+mod extension;
 pub(crate) mod handler;
 mod input;
 mod mirror;
@@ -45,6 +47,7 @@ pub use content::{Annotations, Content, Icon, IntoResourceContents, ResourceCont
 pub(crate) use context::Context;
 pub use context::{Amount, Cancellation, LogLevel, Total};
 pub use discovery::Discovery;
+pub use extension::{IntoMethodResult, ProtocolExtension};
 pub use handler::{Form, FromCall, Handler, Meta};
 pub use input::{
     DEFAULT_PERSON_TIMEOUT, DEFAULT_PROGRAM_TIMEOUT, Elicit, ElicitUrl, Elicited, ListRoots, ModelPreferences, Root,

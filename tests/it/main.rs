@@ -29,6 +29,7 @@ mod engine_failures;
 mod engines;
 mod event_lines;
 mod expiry;
+mod extensions;
 mod faulty;
 mod floods;
 mod guard;

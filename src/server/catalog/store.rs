@@ -12,6 +12,7 @@ use super::entries::{Entries, Item};
 use crate::error::ConfigError;
 use crate::handle::McpHandle;
 use crate::message::canonical;
+use crate::server::extension::{Method, Notice};
 use crate::server::resource::{Pattern, decoded};
 use crate::server::{Prompt, Resource, ResourceTemplate, Tool};
 
@@ -33,6 +34,9 @@ pub(crate) struct Tables<S> {
     pub(crate) resources: Entries<Resource<S>>,
     pub(crate) templates: Entries<ResourceTemplate<S>>,
     pub(crate) prompts: Entries<Prompt<S>>,
+    /// Methods and notifications of the server's own.
+    pub(crate) methods: Entries<Method<S>>,
+    pub(crate) notices: Entries<Notice<S>>,
     /// At least one item requires scopes.
     pub(crate) has_scopes: bool,
     /// From the URI of a template to its key.
@@ -45,6 +49,8 @@ pub(crate) enum Edit<S> {
     Resource(Op<Resource<S>>),
     Template(Op<ResourceTemplate<S>>),
     Prompt(Op<Prompt<S>>),
+    Method(Op<Method<S>>),
+    Notice(Op<Notice<S>>),
 }
 
 /// A change of one item.
@@ -140,6 +146,8 @@ impl<S> Tables<S> {
             resources: Entries::default(),
             templates: Entries::default(),
             prompts: Entries::default(),
+            methods: Entries::default(),
+            notices: Entries::default(),
             has_scopes: false,
             routes: matchit::Router::new(),
         }
@@ -191,6 +199,8 @@ impl<S> Tables<S> {
             Edit::Resource(op) => apply_to(&mut self.resources, "resource", op),
             Edit::Prompt(op) => apply_to(&mut self.prompts, "prompt", op),
             Edit::Template(op) => self.apply_template(op),
+            Edit::Method(op) => apply_to(&mut self.methods, "method", op),
+            Edit::Notice(op) => apply_to(&mut self.notices, "notification", op),
         }
     }
 
@@ -227,7 +237,9 @@ impl<S: Clone + Send + Sync + 'static> Tables<S> {
         let templates =
             self.templates.ordered().into_iter().map(|item| Edit::Template(Op::Put(item.with_state(state))));
         let prompts = self.prompts.ordered().into_iter().map(|item| Edit::Prompt(Op::Put(item.with_state(state))));
-        for edit in tools.chain(resources).chain(templates).chain(prompts) {
+        let methods = self.methods.ordered().into_iter().map(|item| Edit::Method(Op::Put(item.with_state(state))));
+        let notices = self.notices.ordered().into_iter().map(|item| Edit::Notice(Op::Put(item.with_state(state))));
+        for edit in tools.chain(resources).chain(templates).chain(prompts).chain(methods).chain(notices) {
             // Each was accepted before and differs only in its state.
             let accepted = bound.apply(edit);
             debug_assert!(accepted.is_ok(), "{accepted:?}");
@@ -257,6 +269,8 @@ impl<S> Edit<S> {
             Self::Tool(_) => McpHandle::tools_changed,
             Self::Prompt(_) => McpHandle::prompts_changed,
             Self::Resource(_) | Self::Template(_) => McpHandle::resources_changed,
+            // Methods are not listed.
+            Self::Method(_) | Self::Notice(_) => |_| (),
         }
     }
 }
@@ -268,6 +282,8 @@ impl<S: Clone + Send + Sync + 'static> Edit<S> {
             Self::Resource(op) => Edit::Resource(op.map(|item| item.with_state(state))),
             Self::Template(op) => Edit::Template(op.map(|item| item.with_state(state))),
             Self::Prompt(op) => Edit::Prompt(op.map(|item| item.with_state(state))),
+            Self::Method(op) => Edit::Method(op.map(|item| item.with_state(state))),
+            Self::Notice(op) => Edit::Notice(op.map(|item| item.with_state(state))),
         }
     }
 }
@@ -318,6 +334,8 @@ impl<S> Clone for Tables<S> {
             resources: self.resources.clone(),
             templates: self.templates.clone(),
             prompts: self.prompts.clone(),
+            methods: self.methods.clone(),
+            notices: self.notices.clone(),
             has_scopes: self.has_scopes,
             routes: self.routes.clone(),
         }
@@ -333,6 +351,7 @@ impl<S> fmt::Debug for Store<S> {
             .field("resources", &keys(tables.resources.ordered().into_iter().map(Item::key).collect()))
             .field("resource_templates", &keys(tables.templates.ordered().into_iter().map(Item::key).collect()))
             .field("prompts", &keys(tables.prompts.ordered().into_iter().map(Item::key).collect()))
+            .field("methods", &keys(tables.methods.ordered().into_iter().map(Item::key).collect()))
             .finish_non_exhaustive()
     }
 }

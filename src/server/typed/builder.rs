@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::describe::Facts;
+use crate::error::ConfigError;
 use crate::server::catalog::{Edit, Op, Store};
 use crate::server::handler::Handler;
 use crate::server::{
@@ -217,9 +218,16 @@ impl<S: Send + Sync + 'static> McpServer<S> {
     }
 
     #[track_caller]
-    fn register(self, edit: Edit<S>) -> Self {
-        match self.store.edit(edit) {
-            Ok(_) => self,
+    pub(super) fn register(self, edit: Edit<S>) -> Self {
+        let result = self.store.edit(edit).map(drop);
+        self.registered(result)
+    }
+
+    /// Panics if something could not be registered.
+    #[track_caller]
+    pub(super) fn registered(self, result: Result<(), ConfigError>) -> Self {
+        match result {
+            Ok(()) => self,
             Err(error) => panic!("{error}"),
         }
     }

@@ -1,12 +1,12 @@
 //! Description: the server's info and capabilities, as `initialize` and discovery return them.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 
-use super::DEFAULT_PAGE_SIZE;
 use super::caching::Caching;
+use super::{DEFAULT_PAGE_SIZE, McpServer};
 use crate::message::{ProtocolVersion, RawJson, TASKS};
 use crate::server::Icon;
 use crate::server::catalog::Store;
@@ -20,6 +20,8 @@ pub(super) struct Facts {
     pub(super) instructions: Option<String>,
     pub(super) page_size: usize,
     pub(super) caching: Caching,
+    /// The settings of the extensions that it declares, by their identifiers.
+    pub(super) extensions: BTreeMap<Arc<str>, RawJson>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -44,6 +46,7 @@ impl Facts {
             instructions: None,
             page_size: DEFAULT_PAGE_SIZE,
             caching: Caching::default(),
+            extensions: BTreeMap::new(),
         }
     }
 
@@ -89,8 +92,8 @@ struct InitializeResult<'a> {
 pub(super) struct Capabilities {
     logging: Empty,
     /// Extensions of the protocol, by their names.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    extensions: Option<BTreeMap<&'static str, Empty>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    extensions: BTreeMap<Arc<str>, RawJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     completions: Option<Empty>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,11 +122,14 @@ struct Changing {
 impl Capabilities {
     /// Adds the tasks extension, for clients that support extensions.
     pub(super) fn with_tasks(mut self, has_tasks: bool) -> Self {
-        self.extensions = has_tasks.then(|| BTreeMap::from([(TASKS, Empty {})]));
+        if has_tasks {
+            self.extensions.insert(Arc::from(TASKS), RawJson::empty_object());
+        }
         self
     }
 
-    pub(super) fn of<S>(store: &Store<S>, has_session: bool) -> Self {
+    pub(super) fn of<S>(server: &McpServer<S>, has_session: bool) -> Self {
+        let store = &server.store;
         let tables = store.tables();
         let promise = has_session.then_some(true);
         let list = |offered: bool, subscribe: Option<bool>| {
@@ -131,7 +137,7 @@ impl Capabilities {
         };
         Self {
             logging: Empty {},
-            extensions: None,
+            extensions: server.facts.extensions.clone(),
             completions: (tables.completes() || store.is_open()).then_some(Empty {}),
             prompts: list(!tables.prompts.is_empty(), None),
             resources: list(!tables.resources.is_empty() || !tables.templates.is_empty(), promise),
@@ -149,7 +155,7 @@ pub(super) fn has<S>(store: &Store<S>, method: &str) -> bool {
         Some("resources") => !tables.resources.is_empty() || !tables.templates.is_empty(),
         Some("completion") => tables.completes(),
         Some("tasks") => tables.has_tasks(),
-        _ => return false,
+        _ => return tables.methods.get(method).is_some(),
     };
     has || store.is_open()
 }

@@ -22,14 +22,16 @@ use crate::server::content::ResourceContents;
 use crate::server::handler::{Arguments, CallParts};
 use crate::server::resource::Contents;
 use crate::server::tool::{TaskSupport, Tasking};
-use crate::server::{CacheHint, Call, Context, Discover, Discovery, Initialize, LogLevel, MirroredArguments, Server};
+use crate::server::{
+    CacheHint, Call, Context, Discover, Discovery, Initialize, LogLevel, MirroredArguments, Notification, Server,
+};
 
-type CallResult = Result<RawJson, ErrorObject>;
+pub(super) type CallResult = Result<RawJson, ErrorObject>;
 
 impl<S: Send + Sync + 'static> Server<S> for McpServer<S> {
     async fn initialize(&self, request: Initialize, _: &S) -> CallResult {
         let context = request.context;
-        let capabilities = Capabilities::of(&self.store, context.session().is_some());
+        let capabilities = Capabilities::of(self, context.session().is_some());
         write(&self.facts.initialize_result(context.protocol_version(), capabilities))
     }
 
@@ -49,12 +51,12 @@ impl<S: Send + Sync + 'static> Server<S> for McpServer<S> {
             "completion/complete" => self.complete(&params, parts, context, state).await,
             "logging/setLevel" => set_level(&params, &context).await,
             "ping" => Ok(RawJson::empty_object()),
-            _ => Err(ErrorObject::method_not_found(&bounded(&method))),
+            _ => self.call_method(&method, params.0, parts, context, state).await,
         }
     }
 
     async fn discover(&self, _: Discover, _: &S) -> Result<Discovery, ErrorObject> {
-        let capabilities = write(&Capabilities::of(&self.store, true).with_tasks(self.uses_tasks()))?;
+        let capabilities = write(&Capabilities::of(self, true).with_tasks(self.uses_tasks()))?;
         let discovery = Discovery::new(capabilities).cache(self.facts.caching.discovery());
         Ok(match &self.facts.instructions {
             Some(instructions) => discovery.instructions(instructions),
@@ -80,6 +82,10 @@ impl<S: Send + Sync + 'static> Server<S> for McpServer<S> {
 
     fn mirrored_arguments(&self, tool: &str) -> Option<Arc<MirroredArguments>> {
         self.store.tool(tool)?.mirrored.clone()
+    }
+
+    async fn notification(&self, notification: Notification, state: &S) {
+        self.notify(notification, state).await;
     }
 
     fn on_mount(&self, handle: &McpHandle) {

@@ -4,6 +4,7 @@ mod builder;
 mod caching;
 mod describe;
 mod dispatch;
+mod extending;
 #[cfg(test)]
 mod fake;
 mod scopes;
