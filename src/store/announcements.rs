@@ -109,30 +109,6 @@ impl Topics {
         Change::Announced { topic: topic.into(), number, forgotten: self.forgotten }
     }
 
-    /// Returns the changes that restore the whole table, for a journal.
-    #[cfg(feature = "file")]
-    pub(super) fn changes(&self) -> Vec<Change> {
-        self.by_number.iter().map(|(number, topic)| self.change(topic, *number)).collect()
-    }
-
-    /// Returns the bytes of all topics.
-    #[cfg(feature = "file")]
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Restores a topic from a journal. A number older than the known one is ignored.
-    #[cfg(feature = "file")]
-    pub(super) fn restore(&mut self, topic: &str, number: u64, forgotten: u64) {
-        let known = self.by_topic.get(topic).map_or(0, |(known, _)| *known);
-        self.forgotten = self.forgotten.max(forgotten);
-        if number > known {
-            let newest = self.newest.max(number);
-            self.keep(topic, number, 0);
-            self.newest = newest;
-        }
-    }
-
     /// Returns the number of the newest announcement.
     pub(super) fn newest(&self) -> u64 {
         self.newest
@@ -150,6 +126,31 @@ impl Topics {
         };
         topics.sort_unstable();
         Announced { topics, newest: self.newest, complete: after >= self.forgotten }
+    }
+}
+
+/// The restoration from a journal, and the changes that write a table to one.
+#[cfg(feature = "file")]
+impl Topics {
+    /// Returns the changes that restore the whole table, for a journal.
+    pub(super) fn changes(&self) -> Vec<Change> {
+        self.by_number.iter().map(|(number, topic)| self.change(topic, *number)).collect()
+    }
+
+    /// Returns the bytes of all topics.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Restores a topic from a journal. A number older than the known one is ignored.
+    pub(super) fn restore(&mut self, topic: &str, number: u64, forgotten: u64) {
+        let known = self.by_topic.get(topic).map_or(0, |(known, _)| *known);
+        self.forgotten = self.forgotten.max(forgotten);
+        if number > known {
+            let newest = self.newest.max(number);
+            self.keep(topic, number, 0);
+            self.newest = newest;
+        }
     }
 }
 

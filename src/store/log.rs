@@ -110,49 +110,6 @@ impl StreamLog {
         }
     }
 
-    /// Restores a log of an earlier process. Each event is its number, whether it may be dropped,
-    /// and its text.
-    #[cfg(feature = "file")]
-    pub(crate) fn restored(
-        owner: Option<NodeId>,
-        events: impl Iterator<Item = (u64, bool, Bytes)>,
-        delivered: u64,
-        closed: Option<(u64, Tick)>,
-    ) -> Self {
-        let mut log = Self { closed, ..Self::new(owner) };
-        for (seq, droppable, payload) in events {
-            let size = payload.len();
-            log.bytes += size;
-            log.unread += if seq > delivered { size } else { 0 };
-            if droppable {
-                log.droppable.events += 1;
-                log.droppable.bytes += size;
-                log.given += if seq > delivered { 0 } else { size };
-            }
-            log.next = seq.saturating_add(1);
-            log.entries.push_back(Entry { seq, droppable, payload });
-        }
-        // Events that a reader received may be lost through damage. The newest event that exists is
-        // then the end, or readers would wait for one that never comes.
-        log.delivered = delivered.min(log.next - 1);
-        log
-    }
-
-    /// Reports everything in the log.
-    #[cfg(feature = "file")]
-    pub(crate) fn note_all(&self, notes: &mut impl LogNotes) {
-        self.entries.iter().for_each(|entry| notes.event(entry.seq, entry.droppable, &entry.payload));
-        if let Some((first, at)) = self.closed {
-            notes.closed(first, at);
-        }
-    }
-
-    /// Returns the number of events in the log.
-    #[cfg(feature = "file")]
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     /// Returns the newest event that a reader has received.
     pub(crate) fn delivered(&self) -> u64 {
         self.delivered
@@ -393,6 +350,50 @@ impl StreamLog {
     /// Returns the time at which the stream ended, if it has.
     pub(crate) fn closed_at(&self) -> Option<Tick> {
         self.closed.map(|(_, at)| at)
+    }
+}
+
+/// The restoration from a journal, and the changes that write a log to one.
+#[cfg(feature = "file")]
+impl StreamLog {
+    /// Restores a log of an earlier process. Each event is its number, whether it may be dropped,
+    /// and its text.
+    pub(crate) fn restored(
+        owner: Option<NodeId>,
+        events: impl Iterator<Item = (u64, bool, Bytes)>,
+        delivered: u64,
+        closed: Option<(u64, Tick)>,
+    ) -> Self {
+        let mut log = Self { closed, ..Self::new(owner) };
+        for (seq, droppable, payload) in events {
+            let size = payload.len();
+            log.bytes += size;
+            log.unread += if seq > delivered { size } else { 0 };
+            if droppable {
+                log.droppable.events += 1;
+                log.droppable.bytes += size;
+                log.given += if seq > delivered { 0 } else { size };
+            }
+            log.next = seq.saturating_add(1);
+            log.entries.push_back(Entry { seq, droppable, payload });
+        }
+        // Events that a reader received may be lost through damage. The newest event that exists is
+        // then the end, or readers would wait for one that never comes.
+        log.delivered = delivered.min(log.next - 1);
+        log
+    }
+
+    /// Reports everything in the log.
+    pub(crate) fn note_all(&self, notes: &mut impl LogNotes) {
+        self.entries.iter().for_each(|entry| notes.event(entry.seq, entry.droppable, &entry.payload));
+        if let Some((first, at)) = self.closed {
+            notes.closed(first, at);
+        }
+    }
+
+    /// Returns the number of events in the log.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
     }
 }
 

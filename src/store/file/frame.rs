@@ -165,19 +165,6 @@ impl Iterator for Reader<'_> {
     }
 }
 
-/// Returns roughly how much changes weigh in a file, and in the queue before it.
-pub(in crate::store) fn weight(changes: &[Change]) -> usize {
-    let payload = |change: &Change| match change {
-        Change::Event { payload: bytes, .. } | Change::Task { document: bytes, .. } => bytes.len(),
-        Change::State { key, value, .. } => key.len() + value.len(),
-        Change::Session { info, .. } => info.len(),
-        Change::Announced { topic, .. } => topic.len(),
-        Change::Opened { calls, .. } => calls.iter().map(|id| 16 + id.len()).sum(),
-        _ => 0,
-    };
-    changes.iter().map(|change| 32 + payload(change)).sum()
-}
-
 /// Encodes a segment as another format would: with another header, and with more bytes after each
 /// frame.
 #[cfg(test)]

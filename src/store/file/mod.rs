@@ -29,8 +29,7 @@
 //! fifth of the space, and reclaims it. That database is ahead where a single producer waits for
 //! the disk each time.
 
-pub(in crate::store) mod frame;
-pub(in crate::store) mod image;
+mod frame;
 mod open;
 mod queue;
 mod segment;

@@ -7,8 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::frame::{self, Frame, Piece, Reader};
-use super::image::Image;
 use super::segment::{self, Segments};
+use crate::store::journal::image::Image;
 
 /// The error of opening a folder as an engine. Damaged files are not an error.
 #[derive(Debug)]

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::frame::{self, Frame};
+use super::frame::Frame;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::SessionId;
-use crate::store::journal::{Change, Journal};
+use crate::store::journal::{self, Change, Journal};
 
 /// How many bytes the queue may hold before operations that add data have to wait. A disk writes
 /// this much in a moment, and it is small compared to what the sessions themselves may hold.
@@ -187,7 +187,7 @@ impl Journal for Arc<Queue> {
             matches!(change, Delivered { .. } | Streams { .. } | Nodes { .. } | Told { .. })
         };
         let counts = !changes.iter().all(is_minor);
-        let weight = FRAME + frame::weight(&changes);
+        let weight = FRAME + journal::weight(&changes);
         {
             let mut waiting = self.waiting();
             waiting.newest += 1;

@@ -19,6 +19,7 @@ use super::queue::{Queue, Taken};
 use super::segment::Segments;
 use crate::clock::{Clock, Tick};
 use crate::identity::{SessionId, TaskId};
+use crate::store::journal;
 use crate::store::memory::Shared;
 
 /// Segments may hold this much plus twice the size of the current state before a renewal begins.
@@ -114,7 +115,7 @@ impl Writer {
         while !frames.is_empty() {
             let mut weight = 0;
             let fits = |frame: &&Frame| {
-                weight += frame::weight(&frame.changes);
+                weight += journal::weight(&frame.changes);
                 weight <= PORTION
             };
             let fitting = frames.iter().take_while(fits).count().max(1);

@@ -23,7 +23,6 @@ pub(super) struct OfAccount {
     /// Sessions that were idle at the scan, with the time since when.
     rested: VecDeque<(Tick, SessionId)>,
     /// `true` if there are sessions that the list does not contain yet.
-    #[cfg(feature = "file")]
     unlisted: bool,
     /// The time of a scan that found none of them idle.
     pub(super) looked_in_vain: Option<Tick>,
@@ -59,7 +58,7 @@ impl OfAccount {
         self.fresh.push_back(session);
     }
 
-    /// Adds a session that may have been used.
+    /// Adds a session that may have been used, as the restoration from a journal does.
     #[cfg(feature = "file")]
     pub(super) fn add(&mut self, session: SessionId) {
         self.sessions.insert(session);
@@ -72,7 +71,6 @@ impl OfAccount {
 
     /// Takes the next session out of the list.
     pub(super) fn next(&mut self) -> Option<Next> {
-        #[cfg(feature = "file")]
         if self.unlisted {
             return None;
         }
@@ -86,10 +84,7 @@ impl OfAccount {
     /// idle. Sessions that were added during the scan are kept.
     pub(super) fn list(&mut self, mut resting: Vec<(bool, Tick, SessionId)>, now: Tick) {
         resting.sort_unstable();
-        #[cfg(feature = "file")]
-        {
-            self.unlisted = false;
-        }
+        self.unlisted = false;
         self.looked_in_vain = resting.is_empty().then_some(now);
         let used = resting.iter().position(|(used, ..)| *used).unwrap_or(resting.len());
         self.rested = resting.split_off(used).into_iter().map(|(_, since, session)| (since, session)).collect();

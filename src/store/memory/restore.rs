@@ -11,9 +11,8 @@ use super::Shared;
 use super::record::Record;
 use crate::clock::Clock;
 use crate::identity::{SessionId, TaskId};
-use crate::store::file::frame;
-use crate::store::file::image::Image;
-use crate::store::journal::{Change, Journal};
+use crate::store::journal::image::Image;
+use crate::store::journal::{self, Change, Journal};
 use crate::store::{Ended, NodeId};
 
 /// The node that stands for all nodes of earlier processes.
@@ -71,7 +70,7 @@ impl<J: Journal<Notes = Vec<Change>>> Shared<J> {
         let Some(record) = self.sessions.get(&session) else { return 0 };
         let mut notes = Vec::new();
         record.note_all(&mut notes);
-        let weight = frame::weight(&notes);
+        let weight = journal::weight(&notes);
         self.journal.keep(Some(session), notes, &mut J::Mark::default());
         weight
     }
@@ -85,7 +84,7 @@ impl<J: Journal<Notes = Vec<Change>>> Shared<J> {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(change) = tasks.change(task) else { return 0 };
         let notes = vec![change];
-        let weight = frame::weight(&notes);
+        let weight = journal::weight(&notes);
         self.journal.keep(None, notes, &mut J::Mark::default());
         weight
     }

@@ -11,7 +11,7 @@ use super::{CallRow, Record, given_out, note_state};
 use crate::clock::Tick;
 use crate::identity::{Principal, SessionInfo};
 use crate::message::{ClientCapabilities, Implementation};
-use crate::store::file::image::{LogImage, SessionImage};
+use crate::store::journal::image::{LogImage, SessionImage};
 use crate::store::journal::{Change, Notes, OnStream};
 use crate::store::log::StreamLog;
 use crate::store::{Create, STANDALONE};

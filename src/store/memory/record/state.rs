@@ -14,12 +14,6 @@ pub(super) struct State {
 }
 
 impl State {
-    #[cfg(feature = "file")]
-    pub(super) fn restored(values: HashMap<Box<str>, (RawJson, u64)>) -> Self {
-        let own = values.iter().filter(|(key, _)| key.starts_with(OWN_STATE));
-        Self { revision: own.map(|(_, (_, version))| version).sum(), values }
-    }
-
     pub(super) fn revision(&self) -> u64 {
         self.revision
     }
@@ -48,8 +42,16 @@ impl State {
         }
         is_newest
     }
+}
 
-    #[cfg(feature = "file")]
+/// The restoration from a journal.
+#[cfg(feature = "file")]
+impl State {
+    pub(super) fn restored(values: HashMap<Box<str>, (RawJson, u64)>) -> Self {
+        let own = values.iter().filter(|(key, _)| key.starts_with(OWN_STATE));
+        Self { revision: own.map(|(_, (_, version))| version).sum(), values }
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &RawJson, u64)> {
         self.values.iter().map(|(key, (value, version))| (&**key, value, *version))
     }

@@ -11,6 +11,9 @@
 //! 3. The table checks the capacity before it evicts tasks. A rejected operation has changed
 //!    nothing.
 
+#[cfg(feature = "file")]
+mod restore;
+
 use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
@@ -18,11 +21,7 @@ use bytes::Bytes;
 use crate::clock::Tick;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Account, Peer, Principal, TaskId, TaskMap};
-#[cfg(feature = "file")]
-use crate::store::file::image::TaskImage;
 use crate::store::journal::{Change, Notes};
-#[cfg(feature = "file")]
-use crate::store::memory::restore::GONE;
 use crate::store::{CreateTask, LoadedTask, NodeId, Policy, StoreTask};
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -211,43 +210,6 @@ impl<M: Default> Tasks<M> {
                 self.remove(task, notes);
             }
         }
-    }
-
-    /// Restores a task of an earlier process. Call it for finished tasks in the order in which they
-    /// were done.
-    #[cfg(feature = "file")]
-    pub(in crate::store::memory) fn restore(&mut self, id: TaskId, image: TaskImage) {
-        let TaskImage { principal, ends, version, done, document } = image;
-        self.ends.extend(ends.map(|ends| (ends, id)));
-        self.bytes += document.len();
-        self.ever_done = self.ever_done.max(done.unwrap_or_default());
-        // No node runs it any more, so it can be evicted for any other task, and its peer need not
-        // be known.
-        self.count_in(Account::of(principal.as_ref(), None), document.len());
-        self.tasks.insert(id, Task { principal, peer: None, node: GONE, ends, document, version, idle: None });
-        self.rest(id, done);
-    }
-
-    #[cfg(feature = "file")]
-    pub(in crate::store::memory) fn ids(&self) -> Vec<TaskId> {
-        self.tasks.keys().copied().collect()
-    }
-
-    /// Returns the change that restores a task.
-    #[cfg(feature = "file")]
-    pub(in crate::store::memory) fn change(&self, id: TaskId) -> Option<Change> {
-        self.tasks.get(&id).map(|task| task.change(id))
-    }
-
-    /// Returns the approximate size of all tasks, written once.
-    #[cfg(feature = "file")]
-    pub(in crate::store::memory) fn weight(&self) -> usize {
-        let length = |account: &Account| match account {
-            Account::Principal(principal) => principal.as_str().len(),
-            Account::Peer(_) => 0,
-        };
-        let owners: usize = self.accounts.iter().map(|(account, of)| of.tasks * length(account)).sum();
-        self.bytes + owners + self.tasks.len() * 64
     }
 
     /// Makes orphans of the unfinished tasks of a node, so that they can be evicted and signaled.

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::Change;
 use crate::clock::Tick;
 use crate::identity::{Principal, SessionId, SessionInfo, TaskId};
 use crate::message::{RawJson, RequestId};
 use crate::store::StreamNo;
 use crate::store::announcements::Topics;
-use crate::store::journal::Change;
 
 /// How many streams may have been opened in a part that cannot be read.
 const STREAMS_LOST: u32 = 1 << 16;
@@ -67,7 +67,7 @@ pub(in crate::store) struct TaskImage {
 
 impl Image {
     /// Applies a change, of a session or of none.
-    pub(super) fn apply(&mut self, session: Option<SessionId>, change: Change) {
+    pub(in crate::store) fn apply(&mut self, session: Option<SessionId>, change: Change) {
         let explained = match (session, change) {
             (None, change) => self.apply_to_all(change),
             (Some(id), Change::Session { info, epoch, opened }) => self.open(id, &info, epoch, opened),
@@ -89,13 +89,13 @@ impl Image {
     }
 
     /// Returns how many changes could not be applied.
-    pub(super) fn unexplained(&self) -> u64 {
+    pub(in crate::store) fn unexplained(&self) -> u64 {
         self.unexplained.values().sum()
     }
 
     /// Skips stream numbers, so that a number that a client knows never comes to mean another
     /// stream.
-    pub(super) fn skip_lost_streams(&mut self) {
+    pub(in crate::store) fn skip_lost_streams(&mut self) {
         self.sessions.values_mut().for_each(|session| session.below = session.below.saturating_add(STREAMS_LOST));
     }
 

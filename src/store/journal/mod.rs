@@ -7,6 +7,9 @@
 //!    journal has the order of the operations.
 //! 3. An engine without a journal pays nothing: its changes are never constructed.
 
+#[cfg(feature = "file")]
+pub(in crate::store) mod image;
+
 use std::fmt;
 
 use bytes::Bytes;
@@ -94,6 +97,20 @@ pub(in crate::store) enum Change {
     Told {
         number: u64,
     },
+}
+
+/// Returns the approximate size of changes, in a journal and while they wait to be written.
+#[cfg(feature = "file")]
+pub(in crate::store) fn weight(changes: &[Change]) -> usize {
+    let payload = |change: &Change| match change {
+        Change::Event { payload: bytes, .. } | Change::Task { document: bytes, .. } => bytes.len(),
+        Change::State { key, value, .. } => key.len() + value.len(),
+        Change::Session { info, .. } => info.len(),
+        Change::Announced { topic, .. } => topic.len(),
+        Change::Opened { calls, .. } => calls.iter().map(|id| 16 + id.len()).sum(),
+        _ => 0,
+    };
+    changes.iter().map(|change| 32 + payload(change)).sum()
 }
 
 /// Collects the changes of an operation while it runs.
