@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use redis::{Cmd, ErrorKind, RedisError, Script, ScriptInvocation, ServerErrorKind, ToRedisArgs, Value};
 
+use super::agreement::{about, agree, prefix};
 use super::connection::{Failure, SharedConnection};
-use super::open::agree;
 use super::options::{ConnectError, RedisOptions};
 use super::pseudonyms::Pseudonyms;
 use super::reply::Reply;
@@ -214,15 +214,6 @@ impl Client {
             pause = (pause * 2).min(longest);
         }
     }
-}
-
-pub(super) fn prefix(options: &RedisOptions) -> String {
-    format!("{}:{{0}}:", options.namespace)
-}
-
-/// Returns the key of what the nodes agree on.
-pub(super) fn about(options: &RedisOptions) -> String {
-    format!("{}about", prefix(options))
 }
 
 /// Returns `true` if a retry may succeed.

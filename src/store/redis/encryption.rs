@@ -12,8 +12,9 @@ use std::borrow::Cow;
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 
-use super::pseudonyms::keyed;
 use crate::error::{StoreError, StoreErrorKind};
 
 /// The first byte of an encrypted text. Scripts know it, and by how much encryption lengthens a
@@ -61,6 +62,12 @@ impl Encryption {
             None => Ok(kept),
         }
     }
+}
+
+/// Returns a keyed hash of a text.
+pub(super) fn keyed(key: &[u8], text: &[u8]) -> [u8; 32] {
+    // Never fails: HMAC accepts a key of any length.
+    Hmac::<Sha256>::new_from_slice(key).map_or([0; 32], |hash| hash.chain_update(text).finalize().into_bytes().into())
 }
 
 #[cfg(test)]

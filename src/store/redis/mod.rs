@@ -22,6 +22,7 @@
 //! 6. A process releases what it acquired for as long as it lives. If a release overtakes the
 //!    acquisition, the acquisition has no effect when it arrives.
 
+mod agreement;
 mod announcements;
 mod client;
 mod connection;

@@ -2,26 +2,20 @@
 
 use std::sync::{Arc, OnceLock};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use redis::{FromRedisValue, Value, cmd};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::client::{self, Client};
+use super::agreement::agree;
+use super::client::Client;
 use super::connection::SharedConnection;
 use super::heartbeat::{self, Departures};
 use super::options::{ConnectError, Reason, RedisOptions};
-use super::pseudonyms::Pseudonyms;
 use super::server::{Connection, Server};
 use super::signals::Signals;
 use super::subscriber::Subscriber;
 use super::{Inner, RedisEngine, undo};
-use crate::identity::SessionId;
 use crate::store::Policy;
-
-/// The version of the key layout. Nodes with different layouts never share a namespace.
-const LAYOUT: &str = "2";
 
 impl RedisEngine {
     /// Connects to a server by a URL such as `redis://:password@host:6379/`, with the
@@ -127,48 +121,6 @@ fn judge(facts: &str) -> Result<(), ConnectError> {
         tracing::warn!("the Redis server forgets sessions when it restarts; set appendonly to yes");
     }
     Ok(())
-}
-
-/// Agrees with the other nodes on the layout and the secret. If the options have no secret,
-/// `made_up` or a random one is proposed, and the first proposal of any node is used.
-pub(super) async fn agree(
-    connection: &mut Connection,
-    options: &RedisOptions,
-    made_up: Option<&str>,
-) -> Result<Pseudonyms, ConnectError> {
-    let key = client::about(options);
-    if settled(connection, &key, "layout", LAYOUT).await? != LAYOUT {
-        return Err(ConnectError::new(Reason::OtherLayout));
-    }
-    let mut pseudonyms = match &options.secret {
-        Some(secret) => Pseudonyms::new(secret, options.seal_messages),
-        None => {
-            let proposal = made_up.map_or_else(random, str::to_owned);
-            let secret = settled(connection, &key, "secret", &proposal).await?;
-            let mut pseudonyms = Pseudonyms::new(secret.as_bytes(), options.seal_messages);
-            pseudonyms.made_up = Some(secret);
-            pseudonyms
-        }
-    };
-    if settled(connection, &key, "check", &pseudonyms.check()).await? != pseudonyms.check() {
-        return Err(ConnectError::new(Reason::OtherSecret));
-    }
-    pseudonyms.born = settled(connection, &key, "born", &random()).await?;
-    Ok(pseudonyms)
-}
-
-/// Returns a random text that cannot be guessed.
-fn random() -> String {
-    let random = [SessionId::random(), SessionId::random(), SessionId::random()];
-    let random: Vec<u8> = random.iter().flat_map(|id| *id.as_bytes()).collect();
-    URL_SAFE_NO_PAD.encode(random)
-}
-
-/// Proposes a value for a field, and returns the one that was proposed first.
-async fn settled(connection: &mut Connection, key: &str, field: &str, proposal: &str) -> Result<String, ConnectError> {
-    let first = cmd("HSETNX").arg(key).arg(field).arg(proposal).query_async::<()>(connection).await;
-    first.map_err(ConnectError::server)?;
-    cmd("HGET").arg(key).arg(field).query_async(connection).await.map_err(ConnectError::server)
 }
 
 #[cfg(test)]

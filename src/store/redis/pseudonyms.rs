@@ -16,10 +16,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chacha20poly1305::aead::{Aead, Generate, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
 
-use super::encryption::Encryption;
+use super::encryption::{Encryption, keyed};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Account, Principal, SessionId, SessionInfo, TaskId};
 
@@ -116,11 +114,6 @@ impl Pseudonyms {
 /// Returns the keyed hash that stands for a text.
 fn hidden(key: &[u8], text: &str) -> String {
     URL_SAFE_NO_PAD.encode(&keyed(key, text.as_bytes())[..16])
-}
-
-pub(super) fn keyed(key: &[u8], text: &[u8]) -> [u8; 32] {
-    // Never fails: HMAC accepts a key of any length.
-    Hmac::<Sha256>::new_from_slice(key).map_or([0; 32], |hash| hash.chain_update(text).finalize().into_bytes().into())
 }
 
 fn name(cipher: &Aes256, id: [u8; 16]) -> String {
