@@ -187,6 +187,10 @@ fn paths(text: &[Token]) -> Vec<Use> {
                     || matches!(text[..at], [.., Token::Name(_), Token::Other(')')]);
                 at = tree(text, at + 1, &[], exported, &mut found);
             }
+            // `pub(super)` says who may use an item, and uses nothing.
+            Token::Name(word) if word == "pub" && text[at + 1] == Token::Other('(') => {
+                at += text[at..].iter().take_while(|token| **token != Token::Other(')')).count();
+            }
             Token::Name(first) => {
                 let mut path = vec![first.clone()];
                 while let (Some(Token::Path), Some(Token::Name(next))) = (text.get(at + 1), text.get(at + 2)) {
