@@ -65,7 +65,7 @@
 //! | round | one of the several requests by which a modern client answers requests for input |
 //! | task | a call whose result a modern client polls for |
 //! | principal | the sender of a request, as your authentication layer determines it: a [`Principal`] |
-//! | engine, node | the keeper of sessions and tasks ([`store::SessionEngine`]); one service that uses it |
+//! | engine, node | the keeper of sessions and tasks ([`store::engine::SessionEngine`]); one service that uses it |
 //! | drain | the orderly shutdown of a service: [`McpHandle::drain`] |
 //!
 //! # Features

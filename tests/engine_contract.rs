@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mcp_http::store::MemoryEngine;
 use mcp_http::store::contract::{Backend, Nodes, RULES, Rule};
-use mcp_http::store::{EngineFuture, MemoryEngine, SessionEngine};
+use mcp_http::store::engine::{EngineFuture, SessionEngine};
 use tokio::runtime::{Builder, Runtime};
 
 /// Follows the paused clock if there is one. Without it, the timed rules are skipped.

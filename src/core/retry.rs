@@ -2,7 +2,7 @@
 //! while the service exists.
 //!
 //! Only operations that the engine does not retry itself belong here. The engine releases calls,
-//! readers and requests to the client itself (see [`SessionEngine::finish`]). Retrying those here
+//! readers and requests to the client itself (see [`CallStore::finish`](crate::store::engine::CallStore::finish)). Retrying those here
 //! too would store each of them many times.
 
 use std::sync::{Arc, Weak};

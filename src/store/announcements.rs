@@ -1,5 +1,4 @@
-//! Announcements: the data types of their operations, and the table of topics that the engines in
-//! memory keep.
+//! Announcements: the table of topics that the engines in memory keep.
 //!
 //! Each topic is in the table once, under the number of its newest announcement. The table serves
 //! nodes that received no signal, and sessions whose stream no node held.
@@ -7,9 +6,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::Announced;
 use super::journal::Change;
-use super::{Event, NodeId};
-use crate::identity::SessionId;
 
 /// The maximum number of topics that an engine keeps. The same number limits how many changes are
 /// queued for an unreachable engine, and how many numbers a node remembers above one that it
@@ -18,49 +16,6 @@ pub(crate) const TOPICS: usize = 1_024;
 
 /// The maximum bytes of all topics together. One megabyte is a kilobyte for each.
 pub(crate) const TOPIC_BYTES: usize = 1 << 20;
-
-/// The result of [`SessionEngine::announced`](crate::store::SessionEngine::announced).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Announced {
-    /// The topics, each with the number of its newest announcement, in ascending order of number.
-    pub topics: Vec<(u64, Box<str>)>,
-    /// The number of the newest announcement of all; 0 before the first.
-    pub newest: u64,
-    /// `true` if the topics are complete. Otherwise the engine has forgotten some topics that were
-    /// announced after the requested number.
-    pub complete: bool,
-}
-
-/// The parameters of [`SessionEngine::deliver`](crate::store::SessionEngine::deliver).
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Deliver {
-    /// The session.
-    pub session: SessionId,
-    /// The node that delivers.
-    pub node: NodeId,
-    /// The announcement that the session has reached, as far as the node knows.
-    pub after: u64,
-    /// The number of the last announcement that this operation delivers.
-    pub up_to: u64,
-    /// The [revision](crate::store::Loaded::revision) of the session by which the node chose the
-    /// events.
-    pub revision: u64,
-    /// The events that the session wants, of the announcements in between.
-    pub events: Vec<Event>,
-}
-
-/// The result of [`SessionEngine::deliver`](crate::store::SessionEngine::deliver).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Delivered {
-    /// The last announcement that the session has received by now.
-    pub up_to: u64,
-    /// The number of answers, of this session or of others, that no client had fetched and that were
-    /// evicted for these events.
-    pub lost: usize,
-}
 
 /// The table of recently announced topics.
 #[derive(Debug, Default)]

@@ -116,7 +116,7 @@ impl StreamLog {
     }
 
     /// Appends events at `first`; see
-    /// [`SessionEngine::append`](crate::store::SessionEngine::append).
+    /// [`StreamStore::append`](crate::store::engine::StreamStore::append).
     pub(crate) fn append(
         &mut self,
         append: Append,

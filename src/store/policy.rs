@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::{Event, EventKind};
 use crate::error::StoreErrorKind;
 use crate::identity::Account;
 
@@ -82,11 +81,6 @@ impl Policy {
     /// [`kept_bytes`](Self::kept_bytes) bytes are kept. So the response that reports the lack of
     /// capacity can be delivered. These responses are forgotten like any other.
     pub const ALWAYS_KEPT: usize = 1 << 10;
-
-    /// Returns `true` for an event that is accepted without free capacity.
-    pub(crate) fn is_always_kept(event: &Event) -> bool {
-        event.kind == EventKind::Response && event.payload.len() <= Self::ALWAYS_KEPT
-    }
 
     /// Ten thousand, as many as sessions: one for each client. Finished tasks are forgotten before
     /// a new one is rejected. Ten thousand tasks take about three megabytes beside their documents.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use futures_util::future::join_all;
-use mcp_http::store::{MemoryEngine, SessionEngine};
+use mcp_http::store::MemoryEngine;
+use mcp_http::store::engine::SessionEngine;
 use mcp_http::{Limits, ResponseMode, Streams};
 use proptest::prelude::*;
 use serde_json::{Value, json};

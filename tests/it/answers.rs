@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use mcp_http::store::{MemoryEngine, SessionEngine};
+use mcp_http::store::MemoryEngine;
+use mcp_http::store::engine::SessionEngine;
 use mcp_http::{Args, Context, Limits, McpServer, McpServiceBuilder, ResponseMode, Streams};
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -9,6 +9,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use mcp_http::error::*;
 use mcp_http::message::*;
 use mcp_http::server::*;
+use mcp_http::store::engine::*;
 use mcp_http::store::*;
 use mcp_http::*;
 

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mcp_http::error::StoreErrorKind;
-use mcp_http::store::{MemoryEngine, Signal};
+use mcp_http::store::MemoryEngine;
+use mcp_http::store::engine::Signal;
 use serde_json::json;
 use tokio::time::sleep;
 

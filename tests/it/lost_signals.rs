@@ -11,7 +11,7 @@ use mcp_http::McpServer;
 use mcp_http::error::StoreErrorKind;
 use mcp_http::message::RawJson;
 use mcp_http::server::Session;
-use mcp_http::store::Signal;
+use mcp_http::store::engine::Signal;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mcp_http::error::StoreErrorKind;
-use mcp_http::store::Signal;
+use mcp_http::store::engine::Signal;
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;

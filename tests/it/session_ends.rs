@@ -148,7 +148,7 @@ async fn ends_without_a_signal_are_detected() {
     engine.lose_signals(true);
     assert_eq!(client.at(&there).delete().await.status, 200);
     engine.lose_signals(false);
-    engine.signal(&mcp_http::store::Signal::Resync);
+    engine.signal(&mcp_http::store::engine::Signal::Resync);
     let rest = stream.rest().await;
     assert!(rest.len() == 1 && ended(&rest[0].json()), "{rest:?}");
     let ended = there.handle.statistics().await.ended;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use mcp_http::SessionId;
 use mcp_http::message::RawJson;
-use mcp_http::store::{SessionEngine, StateValue};
+use mcp_http::store::engine::{SessionStore, StateValue};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 

@@ -9,10 +9,11 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use mcp_http::SessionId;
 use mcp_http::message::{Implementation, ProtocolVersion, RequestId};
-use mcp_http::store::{
-    Append, Attach, Begin, Create, Durability, EndReason, Event, EventKind, FileEngine, NodeId, Policy, SessionEngine,
-    Signal, SignalHandler, StreamNo,
+use mcp_http::store::engine::{
+    Append, Attach, Begin, CallStore as _, Create, Event, EventKind, Membership as _, NodeId, SessionStore as _,
+    Signal, SignalHandler, StreamNo, StreamStore as _,
 };
+use mcp_http::store::{Durability, EndReason, FileEngine, Policy};
 
 use crate::Error;
 use crate::databases::{Bare, Fjall, Redb};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::future::try_join_all;
-use mcp_http::store::SessionEngine as _;
+use mcp_http::store::engine::SessionStore as _;
 
 use crate::engine::{Direct, Lane};
 use crate::server::{ADVISED, Facts, Server};

@@ -7,10 +7,11 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 use mcp_http::message::{Implementation, ProtocolVersion, RequestId};
-use mcp_http::store::{
-    Append, Attach, Begin, Create, Event, EventKind, NodeId, Policy, RedisEngine, RedisOptions, SessionEngine, Signal,
-    SignalHandler, StreamNo,
+use mcp_http::store::engine::{
+    Append, Attach, Begin, CallStore as _, Create, Event, EventKind, Membership as _, NodeId, SessionStore as _,
+    Signal, SignalHandler, StreamNo, StreamStore as _,
 };
+use mcp_http::store::{Policy, RedisEngine, RedisOptions};
 use mcp_http::{SessionId, SessionInfo};
 
 use crate::node::EVENT;

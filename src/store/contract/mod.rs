@@ -16,7 +16,8 @@
 //! ```
 //! use std::sync::Arc;
 //! use mcp_http::store::contract::{self, Backend, Nodes};
-//! use mcp_http::store::{MemoryEngine, SessionEngine, EngineFuture};
+//! use mcp_http::store::MemoryEngine;
+//! use mcp_http::store::engine::{EngineFuture, SessionEngine};
 //!
 //! struct Memory;
 //!
@@ -37,7 +38,7 @@
 //! can be disconnected; see [`Backend::part`]. There is no rule 40: the form of event ids is not
 //! the engine's concern.
 //!
-//! [`Signal::Resync`]: super::Signal::Resync
+//! [`Signal::Resync`]: super::engine::Signal::Resync
 
 pub mod announcements;
 mod bench;

@@ -50,13 +50,14 @@ pub use self::open::{OpenError, Recovery};
 use self::open::Opened;
 use self::queue::Queue;
 use self::writer::Writer;
+use super::engine::{CallStore, Membership, SessionStore, StreamStore, TaskStore};
 use super::journal::Journal;
 use super::memory::restore::GONE;
 use super::memory::{Marked, Shared};
 use super::{
     Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Delivered, EndReason,
-    Ended, EngineFuture, Event, Loaded, LoadedTask, NodeId, Page, Policy, SessionEngine, SessionSummary, SessionUpdate,
-    SignalHandler, StateValue, StoreTask, StreamNo,
+    Ended, EngineFuture, Event, Loaded, LoadedTask, NodeId, Page, Policy, SessionSummary, SessionUpdate, SignalHandler,
+    StateValue, StoreTask, StreamNo,
 };
 use crate::clock::{Clock, Tick};
 use crate::error::{StoreError, StoreErrorKind};
@@ -330,7 +331,7 @@ impl fmt::Debug for FileEngine {
     }
 }
 
-impl SessionEngine for FileEngine {
+impl Membership for FileEngine {
     fn durable(&self) -> bool {
         true
     }
@@ -345,6 +346,22 @@ impl SessionEngine for FileEngine {
         self.inner.shared.leave(node);
     }
 
+    fn announce(&self, topic: &str, id: u64) -> EngineFuture<Result<u64>> {
+        let topic: Box<str> = topic.into();
+        self.bring(move |shared| shared.announce(&topic, id))
+    }
+
+    fn announced(&self, after: u64, among: &[&str]) -> EngineFuture<Result<Announced>> {
+        EngineFuture::ready(Ok(self.inner.shared.announced(after, among)))
+    }
+
+    fn broadcast(&self, session: SessionId, node: NodeId, update: SessionUpdate) -> EngineFuture<Result<()>> {
+        self.inner.shared.broadcast(session, node, update);
+        EngineFuture::ready(Ok(()))
+    }
+}
+
+impl SessionStore for FileEngine {
     fn create(&self, create: Create) -> EngineFuture<Result<Vec<Ended>>> {
         if let Some(rejected) = self.rejection() {
             return rejected;
@@ -357,6 +374,44 @@ impl SessionEngine for FileEngine {
         self.once_written(self.inner.shared.load(session, principal))
     }
 
+    fn load_state(&self, session: SessionId, key: &str) -> EngineFuture<Result<(Option<RawJson>, u64)>> {
+        self.once_written(self.inner.shared.load_state(session, key))
+    }
+
+    fn load_states(
+        &self,
+        session: SessionId,
+        prefix: &str,
+        known: &[(&str, u64)],
+    ) -> EngineFuture<Result<Vec<StateValue>>> {
+        self.once_written(self.inner.shared.load_states(session, prefix, known))
+    }
+
+    fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> EngineFuture<Result<bool>> {
+        let key: Box<str> = key.into();
+        self.bring(move |shared| shared.store_state(session, &key, &value, version))
+    }
+
+    fn end_session(&self, session: SessionId, reason: EndReason) -> EngineFuture<Result<Ended>> {
+        // The session has ended anyway.
+        self.once_written_or(self.inner.shared.end(session, reason), |shared, ended| shared.tell_later(vec![ended]))
+    }
+
+    fn expire(&self, _node: NodeId) -> EngineFuture<Result<Vec<Ended>>> {
+        // Not awaited: a session that ends a second time after a crash is reported a second time.
+        EngineFuture::ready(self.inner.shared.expire().0)
+    }
+
+    fn list(&self) -> EngineFuture<Result<Vec<SessionSummary>>> {
+        EngineFuture::ready(Ok(self.inner.shared.list()))
+    }
+
+    fn count(&self) -> EngineFuture<Result<usize>> {
+        EngineFuture::ready(Ok(self.inner.shared.count()))
+    }
+}
+
+impl CallStore for FileEngine {
     fn begin(&self, begin: Begin<'_>) -> EngineFuture<Result<Begun>> {
         // No handler would answer this call.
         let session = begin.session;
@@ -370,6 +425,28 @@ impl SessionEngine for FileEngine {
         self.once_written_or_later(self.inner.shared.finish(session, stream))
     }
 
+    fn cancel(&self, session: SessionId, id: &RequestId) -> EngineFuture<Result<bool>> {
+        self.once_written(self.inner.shared.cancel(session, id))
+    }
+
+    fn cancelled_calls(&self, session: SessionId, stream: StreamNo) -> EngineFuture<Result<Vec<RequestId>>> {
+        self.once_written(self.inner.shared.cancelled(session, stream))
+    }
+
+    fn answer_request(&self, session: SessionId, request: &str, outcome: Outcome) -> EngineFuture<Result<bool>> {
+        self.once_written(self.inner.shared.answer(session, request, outcome))
+    }
+
+    fn take_answer(&self, session: SessionId, request: &str) -> EngineFuture<Result<Option<Outcome>>> {
+        self.once_written(self.inner.shared.take(session, request))
+    }
+
+    fn withdraw_request(&self, session: SessionId, request: &str) -> EngineFuture<Result<()>> {
+        self.once_written_or_later(self.inner.shared.withdraw(session, request))
+    }
+}
+
+impl StreamStore for FileEngine {
     fn append(&self, append: Append) -> EngineFuture<Result<Appended>> {
         self.bring_at_last(|shared| shared.append(append))
     }
@@ -414,45 +491,9 @@ impl SessionEngine for FileEngine {
     ) -> EngineFuture<Result<()>> {
         self.once_written(self.inner.shared.request_detach(session, stream, retry))
     }
+}
 
-    fn answer_request(&self, session: SessionId, request: &str, outcome: Outcome) -> EngineFuture<Result<bool>> {
-        self.once_written(self.inner.shared.answer(session, request, outcome))
-    }
-
-    fn take_answer(&self, session: SessionId, request: &str) -> EngineFuture<Result<Option<Outcome>>> {
-        self.once_written(self.inner.shared.take(session, request))
-    }
-
-    fn withdraw_request(&self, session: SessionId, request: &str) -> EngineFuture<Result<()>> {
-        self.once_written_or_later(self.inner.shared.withdraw(session, request))
-    }
-
-    fn cancel(&self, session: SessionId, id: &RequestId) -> EngineFuture<Result<bool>> {
-        self.once_written(self.inner.shared.cancel(session, id))
-    }
-
-    fn cancelled_calls(&self, session: SessionId, stream: StreamNo) -> EngineFuture<Result<Vec<RequestId>>> {
-        self.once_written(self.inner.shared.cancelled(session, stream))
-    }
-
-    fn load_state(&self, session: SessionId, key: &str) -> EngineFuture<Result<(Option<RawJson>, u64)>> {
-        self.once_written(self.inner.shared.load_state(session, key))
-    }
-
-    fn load_states(
-        &self,
-        session: SessionId,
-        prefix: &str,
-        known: &[(&str, u64)],
-    ) -> EngineFuture<Result<Vec<StateValue>>> {
-        self.once_written(self.inner.shared.load_states(session, prefix, known))
-    }
-
-    fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> EngineFuture<Result<bool>> {
-        let key: Box<str> = key.into();
-        self.bring(move |shared| shared.store_state(session, &key, &value, version))
-    }
-
+impl TaskStore for FileEngine {
     fn create_task(&self, create: CreateTask) -> EngineFuture<Result<()>> {
         self.bring(|shared| shared.create_task(create))
     }
@@ -463,37 +504,5 @@ impl SessionEngine for FileEngine {
 
     fn store_task(&self, store: StoreTask) -> EngineFuture<Result<bool>> {
         self.bring(|shared| shared.store_task(store))
-    }
-
-    fn end_session(&self, session: SessionId, reason: EndReason) -> EngineFuture<Result<Ended>> {
-        // The session has ended anyway.
-        self.once_written_or(self.inner.shared.end(session, reason), |shared, ended| shared.tell_later(vec![ended]))
-    }
-
-    fn expire(&self, _node: NodeId) -> EngineFuture<Result<Vec<Ended>>> {
-        // Not awaited: a session that ends a second time after a crash is reported a second time.
-        EngineFuture::ready(self.inner.shared.expire().0)
-    }
-
-    fn announce(&self, topic: &str, id: u64) -> EngineFuture<Result<u64>> {
-        let topic: Box<str> = topic.into();
-        self.bring(move |shared| shared.announce(&topic, id))
-    }
-
-    fn announced(&self, after: u64, among: &[&str]) -> EngineFuture<Result<Announced>> {
-        EngineFuture::ready(Ok(self.inner.shared.announced(after, among)))
-    }
-
-    fn broadcast(&self, session: SessionId, node: NodeId, update: SessionUpdate) -> EngineFuture<Result<()>> {
-        self.inner.shared.broadcast(session, node, update);
-        EngineFuture::ready(Ok(()))
-    }
-
-    fn list(&self) -> EngineFuture<Result<Vec<SessionSummary>>> {
-        EngineFuture::ready(Ok(self.inner.shared.list()))
-    }
-
-    fn count(&self) -> EngineFuture<Result<usize>> {
-        EngineFuture::ready(Ok(self.inner.shared.count()))
     }
 }

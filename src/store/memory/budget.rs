@@ -25,8 +25,8 @@ use super::Shared;
 use super::record::{Class, Record};
 use crate::clock::Tick;
 use crate::identity::{Account, SessionId};
+use crate::store::Event;
 use crate::store::journal::Journal;
-use crate::store::{Event, Policy};
 
 /// The pause between two scans of all sessions: a hundred times what a scan takes with ten thousand
 /// of them.
@@ -93,7 +93,7 @@ impl ReleaseList {
 /// Returns the bytes that events need to reserve. A small response needs none, because it may be
 /// the one that reports the lack of capacity.
 pub(super) fn demand(events: &[Event]) -> usize {
-    events.iter().filter(|event| !Policy::is_always_kept(event)).map(|event| event.payload.len()).sum()
+    events.iter().filter(|event| !event.is_always_kept()).map(|event| event.payload.len()).sum()
 }
 
 impl Budget {

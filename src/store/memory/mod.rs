@@ -41,11 +41,12 @@ use self::order::OfAccount;
 use self::record::Record;
 use self::tasks::Tasks;
 use super::announcements::Topics;
+use super::engine::{CallStore, Membership, SessionStore, StreamStore, TaskStore};
 use super::journal::Journal;
 use super::{
     Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Delivered, EndReason,
-    Ended, EngineFuture, Event, Loaded, LoadedTask, NodeId, Page, Policy, SessionEngine, SessionSummary, SessionUpdate,
-    Signal, SignalHandler, StateValue, StoreTask, StreamNo,
+    Ended, EngineFuture, Event, Loaded, LoadedTask, NodeId, Page, Policy, SessionSummary, SessionUpdate, Signal,
+    SignalHandler, StateValue, StoreTask, StreamNo,
 };
 use crate::clock::Clock;
 use crate::error::StoreError;
@@ -176,7 +177,7 @@ impl<J: Journal> Shared<J> {
     }
 }
 
-impl SessionEngine for MemoryEngine {
+impl Membership for MemoryEngine {
     fn join(&self, handler: Arc<dyn SignalHandler>, policy: Policy) -> NodeId {
         self.shared.join(handler, &policy)
     }
@@ -185,6 +186,21 @@ impl SessionEngine for MemoryEngine {
         self.shared.leave(node);
     }
 
+    fn announce(&self, topic: &str, id: u64) -> EngineFuture<Result<u64>> {
+        EngineFuture::ready(self.shared.announce(topic, id).0)
+    }
+
+    fn announced(&self, after: u64, among: &[&str]) -> EngineFuture<Result<Announced>> {
+        EngineFuture::ready(Ok(self.shared.announced(after, among)))
+    }
+
+    fn broadcast(&self, session: SessionId, node: NodeId, update: SessionUpdate) -> EngineFuture<Result<()>> {
+        self.shared.broadcast(session, node, update);
+        EngineFuture::ready(Ok(()))
+    }
+}
+
+impl SessionStore for MemoryEngine {
     fn create(&self, create: Create) -> EngineFuture<Result<Vec<Ended>>> {
         EngineFuture::ready(self.shared.create(create).0)
     }
@@ -193,6 +209,41 @@ impl SessionEngine for MemoryEngine {
         EngineFuture::ready(self.shared.load(session, principal).0)
     }
 
+    fn load_state(&self, session: SessionId, key: &str) -> EngineFuture<Result<(Option<RawJson>, u64)>> {
+        EngineFuture::ready(self.shared.load_state(session, key).0)
+    }
+
+    fn load_states(
+        &self,
+        session: SessionId,
+        prefix: &str,
+        known: &[(&str, u64)],
+    ) -> EngineFuture<Result<Vec<StateValue>>> {
+        EngineFuture::ready(self.shared.load_states(session, prefix, known).0)
+    }
+
+    fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> EngineFuture<Result<bool>> {
+        EngineFuture::ready(self.shared.store_state(session, key, &value, version).0)
+    }
+
+    fn end_session(&self, session: SessionId, reason: EndReason) -> EngineFuture<Result<Ended>> {
+        EngineFuture::ready(self.shared.end(session, reason).0)
+    }
+
+    fn expire(&self, _node: NodeId) -> EngineFuture<Result<Vec<Ended>>> {
+        EngineFuture::ready(self.shared.expire().0)
+    }
+
+    fn list(&self) -> EngineFuture<Result<Vec<SessionSummary>>> {
+        EngineFuture::ready(Ok(self.shared.list()))
+    }
+
+    fn count(&self) -> EngineFuture<Result<usize>> {
+        EngineFuture::ready(Ok(self.shared.count()))
+    }
+}
+
+impl CallStore for MemoryEngine {
     fn begin(&self, begin: Begin<'_>) -> EngineFuture<Result<Begun>> {
         EngineFuture::ready(self.shared.begin(&begin).0)
     }
@@ -201,6 +252,28 @@ impl SessionEngine for MemoryEngine {
         EngineFuture::ready(self.shared.finish(session, stream).0)
     }
 
+    fn cancel(&self, session: SessionId, id: &RequestId) -> EngineFuture<Result<bool>> {
+        EngineFuture::ready(self.shared.cancel(session, id).0)
+    }
+
+    fn cancelled_calls(&self, session: SessionId, stream: StreamNo) -> EngineFuture<Result<Vec<RequestId>>> {
+        EngineFuture::ready(self.shared.cancelled(session, stream).0)
+    }
+
+    fn answer_request(&self, session: SessionId, request: &str, outcome: Outcome) -> EngineFuture<Result<bool>> {
+        EngineFuture::ready(self.shared.answer(session, request, outcome).0)
+    }
+
+    fn take_answer(&self, session: SessionId, request: &str) -> EngineFuture<Result<Option<Outcome>>> {
+        EngineFuture::ready(self.shared.take(session, request).0)
+    }
+
+    fn withdraw_request(&self, session: SessionId, request: &str) -> EngineFuture<Result<()>> {
+        EngineFuture::ready(self.shared.withdraw(session, request).0)
+    }
+}
+
+impl StreamStore for MemoryEngine {
     fn append(&self, append: Append) -> EngineFuture<Result<Appended>> {
         EngineFuture::ready(self.shared.append(append).0)
     }
@@ -240,44 +313,9 @@ impl SessionEngine for MemoryEngine {
     ) -> EngineFuture<Result<()>> {
         EngineFuture::ready(self.shared.request_detach(session, stream, retry).0)
     }
+}
 
-    fn answer_request(&self, session: SessionId, request: &str, outcome: Outcome) -> EngineFuture<Result<bool>> {
-        EngineFuture::ready(self.shared.answer(session, request, outcome).0)
-    }
-
-    fn take_answer(&self, session: SessionId, request: &str) -> EngineFuture<Result<Option<Outcome>>> {
-        EngineFuture::ready(self.shared.take(session, request).0)
-    }
-
-    fn withdraw_request(&self, session: SessionId, request: &str) -> EngineFuture<Result<()>> {
-        EngineFuture::ready(self.shared.withdraw(session, request).0)
-    }
-
-    fn cancel(&self, session: SessionId, id: &RequestId) -> EngineFuture<Result<bool>> {
-        EngineFuture::ready(self.shared.cancel(session, id).0)
-    }
-
-    fn cancelled_calls(&self, session: SessionId, stream: StreamNo) -> EngineFuture<Result<Vec<RequestId>>> {
-        EngineFuture::ready(self.shared.cancelled(session, stream).0)
-    }
-
-    fn load_state(&self, session: SessionId, key: &str) -> EngineFuture<Result<(Option<RawJson>, u64)>> {
-        EngineFuture::ready(self.shared.load_state(session, key).0)
-    }
-
-    fn load_states(
-        &self,
-        session: SessionId,
-        prefix: &str,
-        known: &[(&str, u64)],
-    ) -> EngineFuture<Result<Vec<StateValue>>> {
-        EngineFuture::ready(self.shared.load_states(session, prefix, known).0)
-    }
-
-    fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> EngineFuture<Result<bool>> {
-        EngineFuture::ready(self.shared.store_state(session, key, &value, version).0)
-    }
-
+impl TaskStore for MemoryEngine {
     fn create_task(&self, create: CreateTask) -> EngineFuture<Result<()>> {
         EngineFuture::ready(self.shared.create_task(create).0)
     }
@@ -288,34 +326,5 @@ impl SessionEngine for MemoryEngine {
 
     fn store_task(&self, store: StoreTask) -> EngineFuture<Result<bool>> {
         EngineFuture::ready(self.shared.store_task(store).0)
-    }
-
-    fn end_session(&self, session: SessionId, reason: EndReason) -> EngineFuture<Result<Ended>> {
-        EngineFuture::ready(self.shared.end(session, reason).0)
-    }
-
-    fn expire(&self, _node: NodeId) -> EngineFuture<Result<Vec<Ended>>> {
-        EngineFuture::ready(self.shared.expire().0)
-    }
-
-    fn announce(&self, topic: &str, id: u64) -> EngineFuture<Result<u64>> {
-        EngineFuture::ready(self.shared.announce(topic, id).0)
-    }
-
-    fn announced(&self, after: u64, among: &[&str]) -> EngineFuture<Result<Announced>> {
-        EngineFuture::ready(Ok(self.shared.announced(after, among)))
-    }
-
-    fn broadcast(&self, session: SessionId, node: NodeId, update: SessionUpdate) -> EngineFuture<Result<()>> {
-        self.shared.broadcast(session, node, update);
-        EngineFuture::ready(Ok(()))
-    }
-
-    fn list(&self) -> EngineFuture<Result<Vec<SessionSummary>>> {
-        EngineFuture::ready(Ok(self.shared.list()))
-    }
-
-    fn count(&self) -> EngineFuture<Result<usize>> {
-        EngineFuture::ready(Ok(self.shared.count()))
     }
 }

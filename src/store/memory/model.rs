@@ -11,9 +11,8 @@ use super::tests::{engine, event, is_empty, now, opening, policy};
 use crate::error::StoreErrorKind;
 use crate::identity::{Principal, SessionId};
 use crate::message::{RawJson, RequestId};
-use crate::store::{
-    Append, Attach, Begin, EndReason, Ended, Event, EventKind, NodeId, STANDALONE, SessionEngine, StreamNo,
-};
+use crate::store::engine::{CallStore, SessionStore, StreamStore};
+use crate::store::{Append, Attach, Begin, EndReason, Ended, Event, EventKind, NodeId, STANDALONE, StreamNo};
 
 /// An operation on an engine. Sessions and streams are chosen by any number, modulo their count.
 #[derive(Debug, Clone)]

@@ -58,10 +58,11 @@ use self::client::{Call, Client};
 use self::heartbeat::Departures;
 use self::reply::Reply;
 use self::undo::{Undo, UndoQueue};
+use super::engine::{CallStore, Membership, SessionStore, StreamStore, TaskStore};
 use super::{
     Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Delivered, EndReason,
-    Ended, EngineFuture, Event, Loaded, LoadedTask, NodeId, Page, Policy, SessionEngine, SessionSummary, SessionUpdate,
-    SignalHandler, StateValue, StoreTask, StreamNo,
+    Ended, EngineFuture, Event, Loaded, LoadedTask, NodeId, Page, Policy, SessionSummary, SessionUpdate, SignalHandler,
+    StateValue, StoreTask, StreamNo,
 };
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionId, SessionInfo, TaskId};
@@ -164,7 +165,7 @@ impl fmt::Debug for RedisEngine {
     }
 }
 
-impl SessionEngine for RedisEngine {
+impl Membership for RedisEngine {
     fn durable(&self) -> bool {
         true
     }
@@ -182,6 +183,22 @@ impl SessionEngine for RedisEngine {
         leaving.leave(client, runtime, node);
     }
 
+    fn announce(&self, topic: &str, id: u64) -> EngineFuture<Result<u64>> {
+        let topic = topic.to_owned();
+        self.step(move |inner| async move { inner.announce(&topic, id).await })
+    }
+
+    fn announced(&self, after: u64, among: &[&str]) -> EngineFuture<Result<Announced>> {
+        let among: Vec<String> = among.iter().map(|topic| (*topic).to_owned()).collect();
+        self.step(move |inner| async move { inner.announced(after, &among).await })
+    }
+
+    fn broadcast(&self, session: SessionId, node: NodeId, update: SessionUpdate) -> EngineFuture<Result<()>> {
+        self.step(move |inner| async move { inner.broadcast(session, node, update).await })
+    }
+}
+
+impl SessionStore for RedisEngine {
     fn create(&self, create: Create) -> EngineFuture<Result<Vec<Ended>>> {
         self.step(|inner| async move { inner.create(&create).await })
     }
@@ -191,6 +208,54 @@ impl SessionEngine for RedisEngine {
         self.step(|inner| async move { inner.load(session, principal).await })
     }
 
+    fn load_state(&self, session: SessionId, key: &str) -> EngineFuture<Result<(Option<RawJson>, u64)>> {
+        let key = key.to_owned();
+        self.step(move |inner| async move { inner.load_state(session, &key).await })
+    }
+
+    fn load_states(
+        &self,
+        session: SessionId,
+        prefix: &str,
+        known: &[(&str, u64)],
+    ) -> EngineFuture<Result<Vec<StateValue>>> {
+        let known: Vec<(String, u64)> = known.iter().map(|(key, version)| ((*key).to_owned(), *version)).collect();
+        let prefix = prefix.to_owned();
+        self.step(move |inner| async move { inner.load_states(session, &prefix, &known).await })
+    }
+
+    fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> EngineFuture<Result<bool>> {
+        let key = key.to_owned();
+        self.step(move |inner| async move { inner.store_state(session, &key, &value, version).await })
+    }
+
+    fn end_session(&self, session: SessionId, reason: EndReason) -> EngineFuture<Result<Ended>> {
+        self.step(move |inner| async move { inner.end(session, reason).await })
+    }
+
+    fn expire(&self, _node: NodeId) -> EngineFuture<Result<Vec<Ended>>> {
+        self.step(|inner| async move { inner.expire().await })
+    }
+
+    fn list(&self) -> EngineFuture<Result<Vec<SessionSummary>>> {
+        self.step(|inner| async move { inner.list().await })
+    }
+
+    fn peek(&self, session: SessionId) -> EngineFuture<Result<Arc<SessionInfo>>> {
+        self.step(move |inner| async move { inner.find(session).await })
+    }
+
+    fn sessions_of(&self, principal: &Principal) -> EngineFuture<Result<Vec<SessionId>>> {
+        let principal = self.inner.client.names().principal(Some(principal));
+        self.step(|inner| async move { inner.sessions_of(principal).await })
+    }
+
+    fn count(&self) -> EngineFuture<Result<usize>> {
+        self.step(|inner| async move { inner.count().await })
+    }
+}
+
+impl CallStore for RedisEngine {
     fn begin(&self, begin: Begin<'_>) -> EngineFuture<Result<Begun>> {
         let (call, back) = self.inner.begin(&begin);
         self.step(|inner| async move {
@@ -204,6 +269,32 @@ impl SessionEngine for RedisEngine {
         self.step(|inner| async move { inner.finish(session, stream).await })
     }
 
+    fn cancel(&self, session: SessionId, id: &RequestId) -> EngineFuture<Result<bool>> {
+        let id = id.canonical().into_owned();
+        self.step(move |inner| async move { inner.cancel(session, &id).await })
+    }
+
+    fn cancelled_calls(&self, session: SessionId, stream: StreamNo) -> EngineFuture<Result<Vec<RequestId>>> {
+        self.step(move |inner| async move { inner.cancelled(session, stream).await })
+    }
+
+    fn answer_request(&self, session: SessionId, request: &str, outcome: Outcome) -> EngineFuture<Result<bool>> {
+        let request = request.to_owned();
+        self.step(move |inner| async move { inner.answer(session, &request, &outcome).await })
+    }
+
+    fn take_answer(&self, session: SessionId, request: &str) -> EngineFuture<Result<Option<Outcome>>> {
+        let request = request.to_owned();
+        self.step(move |inner| async move { inner.take(session, &request).await })
+    }
+
+    fn withdraw_request(&self, session: SessionId, request: &str) -> EngineFuture<Result<()>> {
+        let request = request.to_owned();
+        self.step(move |inner| async move { inner.withdraw(session, &request).await })
+    }
+}
+
+impl StreamStore for RedisEngine {
     fn append(&self, append: Append) -> EngineFuture<Result<Appended>> {
         self.step(|inner| async move { inner.append(&append).await })
     }
@@ -250,52 +341,9 @@ impl SessionEngine for RedisEngine {
     ) -> EngineFuture<Result<()>> {
         self.step(move |inner| async move { inner.request_detach(session, stream, retry).await })
     }
+}
 
-    fn answer_request(&self, session: SessionId, request: &str, outcome: Outcome) -> EngineFuture<Result<bool>> {
-        let request = request.to_owned();
-        self.step(move |inner| async move { inner.answer(session, &request, &outcome).await })
-    }
-
-    fn take_answer(&self, session: SessionId, request: &str) -> EngineFuture<Result<Option<Outcome>>> {
-        let request = request.to_owned();
-        self.step(move |inner| async move { inner.take(session, &request).await })
-    }
-
-    fn withdraw_request(&self, session: SessionId, request: &str) -> EngineFuture<Result<()>> {
-        let request = request.to_owned();
-        self.step(move |inner| async move { inner.withdraw(session, &request).await })
-    }
-
-    fn cancel(&self, session: SessionId, id: &RequestId) -> EngineFuture<Result<bool>> {
-        let id = id.canonical().into_owned();
-        self.step(move |inner| async move { inner.cancel(session, &id).await })
-    }
-
-    fn cancelled_calls(&self, session: SessionId, stream: StreamNo) -> EngineFuture<Result<Vec<RequestId>>> {
-        self.step(move |inner| async move { inner.cancelled(session, stream).await })
-    }
-
-    fn load_state(&self, session: SessionId, key: &str) -> EngineFuture<Result<(Option<RawJson>, u64)>> {
-        let key = key.to_owned();
-        self.step(move |inner| async move { inner.load_state(session, &key).await })
-    }
-
-    fn load_states(
-        &self,
-        session: SessionId,
-        prefix: &str,
-        known: &[(&str, u64)],
-    ) -> EngineFuture<Result<Vec<StateValue>>> {
-        let known: Vec<(String, u64)> = known.iter().map(|(key, version)| ((*key).to_owned(), *version)).collect();
-        let prefix = prefix.to_owned();
-        self.step(move |inner| async move { inner.load_states(session, &prefix, &known).await })
-    }
-
-    fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> EngineFuture<Result<bool>> {
-        let key = key.to_owned();
-        self.step(move |inner| async move { inner.store_state(session, &key, &value, version).await })
-    }
-
+impl TaskStore for RedisEngine {
     fn create_task(&self, create: CreateTask) -> EngineFuture<Result<()>> {
         self.step(|inner| async move { inner.create_task(&create).await })
     }
@@ -307,44 +355,5 @@ impl SessionEngine for RedisEngine {
 
     fn store_task(&self, store: StoreTask) -> EngineFuture<Result<bool>> {
         self.step(|inner| async move { inner.store_task(&store).await })
-    }
-
-    fn end_session(&self, session: SessionId, reason: EndReason) -> EngineFuture<Result<Ended>> {
-        self.step(move |inner| async move { inner.end(session, reason).await })
-    }
-
-    fn expire(&self, _node: NodeId) -> EngineFuture<Result<Vec<Ended>>> {
-        self.step(|inner| async move { inner.expire().await })
-    }
-
-    fn announce(&self, topic: &str, id: u64) -> EngineFuture<Result<u64>> {
-        let topic = topic.to_owned();
-        self.step(move |inner| async move { inner.announce(&topic, id).await })
-    }
-
-    fn announced(&self, after: u64, among: &[&str]) -> EngineFuture<Result<Announced>> {
-        let among: Vec<String> = among.iter().map(|topic| (*topic).to_owned()).collect();
-        self.step(move |inner| async move { inner.announced(after, &among).await })
-    }
-
-    fn broadcast(&self, session: SessionId, node: NodeId, update: SessionUpdate) -> EngineFuture<Result<()>> {
-        self.step(move |inner| async move { inner.broadcast(session, node, update).await })
-    }
-
-    fn list(&self) -> EngineFuture<Result<Vec<SessionSummary>>> {
-        self.step(|inner| async move { inner.list().await })
-    }
-
-    fn peek(&self, session: SessionId) -> EngineFuture<Result<Arc<SessionInfo>>> {
-        self.step(move |inner| async move { inner.find(session).await })
-    }
-
-    fn sessions_of(&self, principal: &Principal) -> EngineFuture<Result<Vec<SessionId>>> {
-        let principal = self.inner.client.names().principal(Some(principal));
-        self.step(|inner| async move { inner.sessions_of(principal).await })
-    }
-
-    fn count(&self) -> EngineFuture<Result<usize>> {
-        self.step(|inner| async move { inner.count().await })
     }
 }

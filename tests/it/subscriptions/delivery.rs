@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mcp_http::message::ProtocolVersion;
-use mcp_http::store::{MemoryEngine, SessionEngine};
+use mcp_http::store::MemoryEngine;
+use mcp_http::store::engine::Membership;
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio::time::timeout;

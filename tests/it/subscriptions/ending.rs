@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcp_http::McpListener;
-use mcp_http::store::{MemoryEngine, SessionEngine};
+use mcp_http::store::MemoryEngine;
+use mcp_http::store::engine::Membership;
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};

@@ -5,17 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use mcp_http::SessionId;
 use mcp_http::error::{StoreError, StoreErrorKind};
-use mcp_http::message::{RawJson, RequestId};
-use mcp_http::store::{
-    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Delivered, EndReason,
-    Ended, EngineFuture, Event, Loaded, LoadedTask, MemoryEngine, NodeId, Page, Policy, SessionEngine, SessionSummary,
-    SessionUpdate, Signal, SignalHandler, StateValue, StoreTask, StreamNo,
-};
-use mcp_http::{Principal, SessionId, TaskId};
+use mcp_http::store::engine::{EngineFuture, EngineWrapper, Membership, NodeId, Operation, Signal, SignalHandler};
+use mcp_http::store::{MemoryEngine, Policy};
 
 type Result<T> = std::result::Result<T, StoreError>;
-type Outcome = std::result::Result<RawJson, RawJson>;
 
 /// Returns the duration of an operation, by its name and session.
 pub(crate) type Delay = dyn Fn(&str, Option<SessionId>) -> Pace + Send + Sync;
@@ -131,52 +126,6 @@ impl FarEngine {
     pub(crate) fn joined(&self) -> usize {
         self.joined.load(Ordering::Relaxed)
     }
-
-    fn later<T: Unpin + Send + 'static>(
-        &self,
-        name: &str,
-        session: impl Into<Option<SessionId>>,
-        step: impl FnOnce(&MemoryEngine) -> EngineFuture<Result<T>> + Send + 'static,
-    ) -> EngineFuture<Result<T>> {
-        let (inner, pace, fault) = (self.inner.clone(), (self.delay)(name, session.into()), (self.faults)(name));
-        EngineFuture::later(async move {
-            pause(pace.there).await;
-            let value = match fault {
-                Some(Fault::Before(kind)) => Err(StoreError::new(kind)),
-                Some(Fault::After(kind)) => step(&inner).await.and(Err(StoreError::new(kind))),
-                None => step(&inner).await,
-            };
-            pause(pace.back).await;
-            value
-        })
-    }
-}
-
-impl FarEngine {
-    /// Returns an operation that the engine guarantees: if it fails before it is done, it is done
-    /// later.
-    fn sooner_or_later<T: Unpin + Send + Default + 'static>(
-        &self,
-        name: &'static str,
-        session: SessionId,
-        step: impl Fn(&MemoryEngine) -> EngineFuture<Result<T>> + Send + 'static,
-    ) -> EngineFuture<Result<T>> {
-        let (inner, faults, pace) = (self.inner.clone(), Arc::clone(&self.faults), (self.delay)(name, Some(session)));
-        let away = move || matches!(faults(name), Some(Fault::Before(StoreErrorKind::Unavailable)));
-        if !away() {
-            return self.later(name, session, move |engine| step(engine));
-        }
-        tokio::spawn(async move {
-            while away() {
-                pause(Duration::from_secs(1)).await;
-            }
-            let _ = step(&inner).await;
-        });
-        EngineFuture::later(async move {
-            pause(pace.there + pace.back).await;
-            Ok(T::default())
-        })
-    }
 }
 
 async fn pause(delay: Duration) {
@@ -192,187 +141,72 @@ impl std::fmt::Debug for FarEngine {
     }
 }
 
-impl SessionEngine for FarEngine {
-    /// Sessions do not end with a service.
-    fn durable(&self) -> bool {
-        true
+impl EngineWrapper for FarEngine {
+    type Inner = MemoryEngine;
+
+    fn inner(&self) -> &MemoryEngine {
+        &self.inner
     }
 
-    fn join(&self, handler: Arc<dyn SignalHandler>, policy: Policy) -> NodeId {
+    fn run<T, F>(&self, operation: Operation, call: F) -> EngineFuture<Result<T>>
+    where
+        T: Unpin + Send + 'static,
+        F: FnOnce(&MemoryEngine) -> EngineFuture<Result<T>> + Send + 'static,
+    {
+        let Operation { name, session, bytes, .. } = operation;
+        let (inner, pace, fault) = (self.inner.clone(), (self.delay)(name, session), (self.faults)(name));
+        if name == "store_state" {
+            self.written.fetch_add(bytes, Ordering::Relaxed);
+        }
+        EngineFuture::later(async move {
+            pause(pace.there).await;
+            let value = match fault {
+                Some(Fault::Before(kind)) => Err(StoreError::new(kind)),
+                Some(Fault::After(kind)) => call(&inner).await.and(Err(StoreError::new(kind))),
+                None => call(&inner).await,
+            };
+            pause(pace.back).await;
+            value
+        })
+    }
+
+    /// If the operation fails before it is done, it is done later.
+    fn release<F>(&self, operation: Operation, call: F) -> EngineFuture<Result<()>>
+    where
+        F: FnOnce(&MemoryEngine) -> EngineFuture<Result<()>> + Send + 'static,
+    {
+        let (name, faults) = (operation.name, Arc::clone(&self.faults));
+        let away = move || matches!(faults(name), Some(Fault::Before(StoreErrorKind::Unavailable)));
+        if !away() {
+            return self.run(operation, call);
+        }
+        let (inner, pace) = (self.inner.clone(), (self.delay)(name, operation.session));
+        tokio::spawn(async move {
+            while away() {
+                pause(Duration::from_secs(1)).await;
+            }
+            let _ = call(&inner).await;
+        });
+        EngineFuture::later(async move {
+            pause(pace.there + pace.back).await;
+            Ok(())
+        })
+    }
+
+    fn add_node(&self, handler: Arc<dyn SignalHandler>, policy: Policy) -> NodeId {
         self.joined.fetch_add(1, Ordering::Relaxed);
         self.handlers.lock().unwrap().push(Arc::clone(&handler));
         let handler = if self.late.is_zero() { handler } else { Arc::new(LateHandler(handler, self.late)) };
         self.inner.join(Arc::new(LossyHandler(handler, Arc::clone(&self.loses_signals))), policy)
     }
 
-    fn leave(&self, node: NodeId) {
+    fn remove_node(&self, node: NodeId) {
         self.joined.fetch_sub(1, Ordering::Relaxed);
         self.inner.leave(node);
     }
 
-    fn create(&self, create: Create) -> EngineFuture<Result<Vec<Ended>>> {
-        self.later("create", create.info.id, move |engine| engine.create(create))
-    }
-
-    fn load(&self, session: SessionId, principal: Option<&Principal>) -> EngineFuture<Result<Loaded>> {
-        let principal = principal.cloned();
-        self.later("load", session, move |engine| engine.load(session, principal.as_ref()))
-    }
-
-    fn begin(&self, begin: Begin<'_>) -> EngineFuture<Result<Begun>> {
-        let Begin { session, principal, node, ids, unique, .. } = begin;
-        let (principal, ids) = (principal.cloned(), ids.to_vec());
-        self.later("begin", session, move |engine| {
-            let mut begin = Begin::new(session, principal.as_ref(), node, &ids);
-            begin.unique = unique;
-            engine.begin(begin)
-        })
-    }
-
-    fn finish(&self, session: SessionId, stream: StreamNo) -> EngineFuture<Result<()>> {
-        self.sooner_or_later("finish", session, move |engine| engine.finish(session, stream))
-    }
-
-    fn append(&self, append: Append) -> EngineFuture<Result<Appended>> {
-        self.later("append", append.session, move |engine| engine.append(append))
-    }
-
-    fn publish(&self, session: SessionId, node: NodeId, event: Event) -> EngineFuture<Result<Appended>> {
-        self.later("publish", session, move |engine| engine.publish(session, node, event))
-    }
-
-    fn deliver(&self, deliver: Deliver) -> EngineFuture<Result<Delivered>> {
-        self.later("deliver", deliver.session, move |engine| engine.deliver(deliver))
-    }
-
-    fn attach(&self, attach: Attach<'_>) -> EngineFuture<Result<Attached>> {
-        let Attach { session, principal, stream, node, after, takeover, .. } = attach;
-        let principal = principal.cloned();
-        self.later("attach", session, move |engine| {
-            let mut attach = Attach::new(session, principal.as_ref(), stream, node);
-            (attach.after, attach.takeover) = (after, takeover);
-            engine.attach(attach)
-        })
-    }
-
-    fn read_after(
-        &self,
-        session: SessionId,
-        stream: StreamNo,
-        generation: u32,
-        after: u64,
-        max_bytes: usize,
-    ) -> EngineFuture<Result<Page>> {
-        self.later("read_after", session, move |engine| {
-            engine.read_after(session, stream, generation, after, max_bytes)
-        })
-    }
-
-    fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> EngineFuture<Result<()>> {
-        self.sooner_or_later("detach", session, move |engine| engine.detach(session, stream, generation))
-    }
-
-    fn request_detach(
-        &self,
-        session: SessionId,
-        stream: StreamNo,
-        retry: Option<Duration>,
-    ) -> EngineFuture<Result<()>> {
-        self.later("request_detach", session, move |engine| engine.request_detach(session, stream, retry))
-    }
-
-    fn answer_request(&self, session: SessionId, request: &str, outcome: Outcome) -> EngineFuture<Result<bool>> {
-        let request = request.to_owned();
-        self.later("answer_request", session, move |engine| engine.answer_request(session, &request, outcome))
-    }
-
-    fn take_answer(&self, session: SessionId, request: &str) -> EngineFuture<Result<Option<Outcome>>> {
-        let request = request.to_owned();
-        self.later("take_answer", session, move |engine| engine.take_answer(session, &request))
-    }
-
-    fn withdraw_request(&self, session: SessionId, request: &str) -> EngineFuture<Result<()>> {
-        let request = request.to_owned();
-        self.sooner_or_later("withdraw_request", session, move |engine| engine.withdraw_request(session, &request))
-    }
-
-    fn cancel(&self, session: SessionId, id: &RequestId) -> EngineFuture<Result<bool>> {
-        let id = id.clone();
-        self.later("cancel", session, move |engine| engine.cancel(session, &id))
-    }
-
-    fn cancelled_calls(&self, session: SessionId, stream: StreamNo) -> EngineFuture<Result<Vec<RequestId>>> {
-        self.later("cancelled_calls", session, move |engine| engine.cancelled_calls(session, stream))
-    }
-
-    fn load_state(&self, session: SessionId, key: &str) -> EngineFuture<Result<(Option<RawJson>, u64)>> {
-        let key = key.to_owned();
-        self.later("load_state", session, move |engine| engine.load_state(session, &key))
-    }
-
-    fn load_states(
-        &self,
-        session: SessionId,
-        prefix: &str,
-        known: &[(&str, u64)],
-    ) -> EngineFuture<Result<Vec<StateValue>>> {
-        let known: Vec<(String, u64)> = known.iter().map(|(key, version)| ((*key).to_owned(), *version)).collect();
-        let prefix = prefix.to_owned();
-        self.later("load_states", session, move |engine| {
-            let known: Vec<(&str, u64)> = known.iter().map(|(key, version)| (&**key, *version)).collect();
-            engine.load_states(session, &prefix, &known)
-        })
-    }
-
-    fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> EngineFuture<Result<bool>> {
-        let key = key.to_owned();
-        self.written.fetch_add(key.len() + value.as_str().len(), Ordering::Relaxed);
-        self.later("store_state", session, move |engine| engine.store_state(session, &key, value, version))
-    }
-
-    fn create_task(&self, create: CreateTask) -> EngineFuture<Result<()>> {
-        self.later("create_task", None, move |engine| engine.create_task(create))
-    }
-
-    fn load_task(&self, task: TaskId, principal: Option<&Principal>) -> EngineFuture<Result<LoadedTask>> {
-        let principal = principal.cloned();
-        self.later("load_task", None, move |engine| engine.load_task(task, principal.as_ref()))
-    }
-
-    fn store_task(&self, store: StoreTask) -> EngineFuture<Result<bool>> {
-        self.later("store_task", None, move |engine| engine.store_task(store))
-    }
-
-    fn end_session(&self, session: SessionId, reason: EndReason) -> EngineFuture<Result<Ended>> {
-        self.later("end_session", session, move |engine| engine.end_session(session, reason))
-    }
-
-    fn expire(&self, node: NodeId) -> EngineFuture<Result<Vec<Ended>>> {
-        self.later("expire", None, move |engine| engine.expire(node))
-    }
-
-    fn announce(&self, topic: &str, id: u64) -> EngineFuture<Result<u64>> {
-        let topic = topic.to_owned();
-        self.later("announce", None, move |engine| engine.announce(&topic, id))
-    }
-
-    fn announced(&self, after: u64, among: &[&str]) -> EngineFuture<Result<Announced>> {
-        let among: Vec<String> = among.iter().map(|topic| (*topic).to_owned()).collect();
-        self.later("announced", None, move |engine| {
-            let among: Vec<&str> = among.iter().map(String::as_str).collect();
-            engine.announced(after, &among)
-        })
-    }
-
-    fn broadcast(&self, session: SessionId, node: NodeId, update: SessionUpdate) -> EngineFuture<Result<()>> {
-        self.later("broadcast", session, move |engine| engine.broadcast(session, node, update))
-    }
-
-    fn list(&self) -> EngineFuture<Result<Vec<SessionSummary>>> {
-        self.later("list", None, MemoryEngine::list)
-    }
-
-    fn count(&self) -> EngineFuture<Result<usize>> {
-        self.later("count", None, MemoryEngine::count)
+    /// Sessions do not end with a service.
+    fn is_durable(&self) -> bool {
+        true
     }
 }

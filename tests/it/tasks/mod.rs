@@ -12,7 +12,8 @@ use axum::body::Body;
 use axum::http::{Method, Request};
 use mcp_http::message::ErrorObject;
 use mcp_http::server::{CallToolResult, TaskSupport, Tool, ToolError};
-use mcp_http::store::{MemoryEngine, SessionEngine};
+use mcp_http::store::MemoryEngine;
+use mcp_http::store::engine::SessionEngine;
 use mcp_http::{Args, Context, McpServer, McpService, McpServiceBuilder, Principal, TaskId, Tasks};
 use serde_json::{Value, json};
 

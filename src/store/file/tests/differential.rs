@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::store::MemoryEngine;
+use crate::store::SessionEngine;
 
 /// What may happen to an engine between two restarts.
 #[derive(Debug, Clone)]

@@ -20,6 +20,7 @@ use super::frame::HEADER;
 use super::*;
 use crate::identity::SessionInfo;
 use crate::message::{ClientCapabilities, Implementation, ProtocolVersion};
+use crate::store::SessionEngine;
 use crate::store::{EventKind, STANDALONE, Signal};
 
 #[derive(Debug)]

@@ -9,10 +9,9 @@ use proptest::prelude::*;
 
 use crate::error::StoreErrorKind;
 use crate::identity::{Principal, TaskId};
+use crate::store::engine::{Membership, SessionStore, TaskStore};
 use crate::store::memory::tests::{is_empty, now, policy};
-use crate::store::{
-    CreateTask, LoadedTask, MemoryEngine, NodeId, Policy, SessionEngine, Signal, SignalHandler, StoreTask,
-};
+use crate::store::{CreateTask, LoadedTask, MemoryEngine, NodeId, Policy, Signal, SignalHandler, StoreTask};
 
 const TASKS: usize = 5;
 const TASKS_OF_ONE: usize = 3;

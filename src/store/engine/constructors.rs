@@ -11,11 +11,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    Announced, Append, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Delivered, EndReason, Ended, Event,
-    EventKind, Loaded, LoadedTask, NodeId, Page, SessionSummary, StateValue, StoreTask, Stored, StreamNo,
+    Announced, Append, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Delivered, Event, EventKind,
+    Loaded, LoadedTask, NodeId, Page, StateValue, StoreTask, Stored, StreamNo,
 };
 use crate::identity::{Principal, SessionId, SessionInfo, TaskId};
 use crate::message::{RawJson, RequestId};
+use crate::store::{EndReason, Ended, SessionSummary};
 
 impl Create {
     /// Makes the parameters.

@@ -8,14 +8,19 @@ use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
 
+use crate::error::StoreError;
+
+/// The result of one engine operation.
+pub(super) type Result<T> = std::result::Result<T, StoreError>;
+
 /// The future of one engine operation.
 ///
 /// # Cancel safety
 ///
 /// If this future is dropped before it is ready, the operation may or may not have happened. Every
 /// operation can be repeated, but a repeated
-/// [`publish`](crate::store::SessionEngine::publish) may append its event twice.
-#[must_use = "a step does nothing until it is awaited"]
+/// [`publish`](crate::store::engine::StreamStore::publish) may append its event twice.
+#[must_use = "an operation does nothing until it is awaited"]
 pub struct EngineFuture<T>(State<T>);
 
 enum State<T> {
@@ -39,7 +44,7 @@ impl<T> EngineFuture<T> {
     /// # Errors
     ///
     /// Returns the future itself if it must be awaited.
-    pub fn now(self) -> Result<T, Self> {
+    pub fn now(self) -> std::result::Result<T, Self> {
         match self.0 {
             State::Ready(Some(value)) => Ok(value),
             state => Err(Self(state)),
@@ -61,6 +66,6 @@ impl<T: Unpin> Future for EngineFuture<T> {
 
 impl<T> fmt::Debug for EngineFuture<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Step").field("ready", &matches!(self.0, State::Ready(_))).finish()
+        f.debug_struct("EngineFuture").field("ready", &matches!(self.0, State::Ready(_))).finish()
     }
 }
