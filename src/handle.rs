@@ -1,23 +1,23 @@
 //! Handle: the application's access to a running service. It announces changes, inspects and ends
 //! sessions, reports statistics and shuts the service down.
 
+mod control;
+#[cfg(test)]
+mod gone;
+
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use axum::extract::FromRequestParts;
-use http::StatusCode;
 use http::request::Parts;
-use serde::Serialize;
 
-use crate::core::Core;
+pub(crate) use self::control::Control;
+pub use self::control::DrainReport;
 use crate::counters::Statistics;
 use crate::error::{Rejection, StoreError, if_found};
 use crate::identity::{Principal, SessionId};
-use crate::legacy;
-use crate::modern;
-use crate::server::channel::Change;
-use crate::server::{Context, Session};
-use crate::store::{EndReason, SessionSummary};
+use crate::server::Session;
+use crate::server::change::Change;
+use crate::store::SessionSummary;
 
 /// The application's handle to a mounted service. Cheap to clone. It does not keep the service
 /// alive: once the service is gone, its methods find nothing and do nothing.
@@ -29,69 +29,16 @@ use crate::store::{EndReason, SessionSummary};
 /// Announcements never wait for a client: a change that is announced again before a stream has read
 /// it is sent once.
 #[derive(Debug, Clone)]
-pub struct McpHandle(Arc<Reach>);
-
-/// The parts of the service that a handle reaches, while they exist.
-#[derive(Debug, Default)]
-struct Reach {
-    core: Weak<Core>,
-    legacy: Weak<legacy::Node>,
-    modern: Weak<modern::Node>,
-}
-
-/// The handle of the service that serves the request. It is an extractor for the handlers of tools,
-/// resources and prompts, and for axum routes below an [`McpLayer`](crate::McpLayer) or with the
-/// handle as an [`Extension`](axum::Extension).
-impl<S: Sync> FromRequestParts<S> for McpHandle {
-    type Rejection = StatusCode;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, StatusCode> {
-        let context = parts.extensions.get::<Context>().map(Context::handle);
-        context.or_else(|| parts.extensions.get().cloned()).ok_or_else(|| {
-            tracing::error!("a route takes an McpHandle but has no service: add McpLayer or Extension(handle) to it");
-            StatusCode::INTERNAL_SERVER_ERROR
-        })
-    }
-}
-
-/// How long the responses of cut calls may take to be written.
-const FLUSH_GRACE: Duration = Duration::from_secs(1);
-
-/// What a [drain](McpHandle::drain) did. It serializes under the names of its fields.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct DrainReport {
-    /// Streams that were closed so that their clients reconnect to another node, subscription
-    /// streams included.
-    pub closed_streams: usize,
-    /// Calls in flight when the drain began.
-    pub calls: usize,
-    /// Calls among these that were still running at the deadline and were cut off.
-    pub cut_calls: usize,
-    /// Sessions that ended with the service. Sessions of a durable engine continue.
-    pub ended_sessions: usize,
-    /// Sessions that should have ended with the service, and that the session engine failed to end.
-    pub failed_sessions: usize,
-}
+pub struct McpHandle(Weak<dyn Control>);
 
 impl McpHandle {
-    pub(crate) fn new(core: &Arc<Core>, legacy: &Arc<legacy::Node>, modern: &Arc<modern::Node>) -> Self {
-        let reach =
-            Reach { core: Arc::downgrade(core), legacy: Arc::downgrade(legacy), modern: Arc::downgrade(modern) };
-        Self(Arc::new(reach))
+    pub(crate) fn new(service: Weak<dyn Control>) -> Self {
+        Self(service)
     }
 
-    /// Returns the handle of a service that is gone or never existed.
-    pub(crate) fn nowhere() -> Self {
-        Self(Arc::default())
-    }
-
-    fn core(&self) -> Option<Arc<Core>> {
-        self.0.core.upgrade()
-    }
-
-    fn legacy(&self) -> Option<Arc<legacy::Node>> {
-        self.0.legacy.upgrade()
+    /// Returns the service, unless it is gone.
+    fn service(&self) -> Option<Arc<dyn Control>> {
+        self.0.upgrade()
     }
 
     /// Announces to all subscribed clients, on every node, that the list of tools changed. A
@@ -119,8 +66,8 @@ impl McpHandle {
     }
 
     fn announce(&self, change: &Change) {
-        if let Some(core) = self.core() {
-            core.publish(change);
+        if let Some(service) = self.service() {
+            service.announce(change);
         }
     }
 
@@ -134,8 +81,8 @@ impl McpHandle {
     ///
     /// This method is cancel safe: it changes nothing.
     pub async fn sessions(&self) -> Result<Vec<SessionSummary>, StoreError> {
-        match self.core() {
-            Some(core) => core.engine.list().await,
+        match self.service() {
+            Some(service) => service.list().await,
             None => Ok(Vec::new()),
         }
     }
@@ -150,22 +97,23 @@ impl McpHandle {
     ///
     /// This method is cancel safe: it changes nothing.
     pub async fn session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        let Some(node) = self.legacy() else { return Ok(None) };
-        Ok(if_found(node.session_of_any(id).await)?.map(|session| Session::new(session as _)))
+        match self.service() {
+            Some(service) => if_found(service.session(id).await),
+            None => Ok(None),
+        }
     }
 
     /// Returns a session by its id if it belongs to this principal.
     pub(crate) async fn session_of(&self, id: SessionId, principal: Option<&Principal>) -> Result<Session, Rejection> {
-        let Some(node) = self.legacy() else { return Err(Rejection::SessionNotFound) };
-        let session = node.session(id, principal).await?;
-        // This counts as a use of the session.
-        node.engine.load(id, principal).await.map_err(|error| node.rejection(&error))?;
-        Ok(Session::new(session as _))
+        match self.service() {
+            Some(service) => service.session_of(id, principal).await,
+            None => Err(Rejection::SessionNotFound),
+        }
     }
 
     /// Returns the principal of a request according to the settings.
     pub(crate) fn principal_of(&self, parts: &Parts) -> Option<Principal> {
-        self.core()?.settings.sessions.principal_of(parts)
+        self.service()?.principal_of(parts)
     }
 
     /// Ends a session: its calls are cancelled, and its id becomes unknown. Returns `false` if the
@@ -179,8 +127,8 @@ impl McpHandle {
     ///
     /// If this future is dropped, the session may still end, but `on_close` is not called.
     pub async fn end_session(&self, id: SessionId) -> Result<bool, StoreError> {
-        let Some(node) = self.legacy() else { return Ok(false) };
-        Ok(if_found(node.end(id, EndReason::Closed).await)?.is_some())
+        let Some(service) = self.service() else { return Ok(false) };
+        Ok(if_found(service.end_session(id).await)?.is_some())
     }
 
     /// Ends all current sessions of a principal, for example when a user is removed. Returns their
@@ -197,14 +145,12 @@ impl McpHandle {
     ///
     /// If this future is dropped, some sessions may have ended. Call it again to end the rest.
     pub async fn end_sessions_of(&self, principal: &Principal) -> Result<usize, StoreError> {
-        let Some(node) = self.legacy() else { return Ok(0) };
-        if let Some(modern) = self.0.modern.upgrade() {
-            modern.end_listens_of(principal);
-        }
+        let Some(service) = self.service() else { return Ok(0) };
+        service.end_listens_of(principal);
         let mut count = 0;
-        for session in node.engine.sessions_of(principal).await? {
+        for session in service.sessions_of(principal).await? {
             // It may have ended in the meantime.
-            count += usize::from(if_found(node.end(session, EndReason::Closed).await)?.is_some());
+            count += usize::from(if_found(service.end_session(session).await)?.is_some());
         }
         Ok(count)
     }
@@ -220,8 +166,8 @@ impl McpHandle {
     ///
     /// If this future is dropped, sessions may still end, but `on_close` is not called for them.
     pub async fn expire_sessions(&self) -> Result<usize, StoreError> {
-        match self.legacy() {
-            Some(node) => node.expire(node.id).await,
+        match self.service() {
+            Some(service) => service.expire_sessions().await,
             None => Ok(0),
         }
     }
@@ -235,11 +181,10 @@ impl McpHandle {
     /// This method is cancel safe: it changes nothing.
     #[doc(alias = "metrics")]
     pub async fn statistics(&self) -> Statistics {
-        let (Some(core), Some(modern)) = (self.core(), self.0.modern.upgrade()) else {
-            return Statistics::default();
-        };
-        let sessions = core.engine.count().await.ok();
-        core.counters.read(sessions, modern.listens())
+        match self.service() {
+            Some(service) => service.statistics().await,
+            None => Statistics::default(),
+        }
     }
 
     /// Returns `true` while the service accepts new sessions and calls: use it for a readiness
@@ -250,7 +195,7 @@ impl McpHandle {
     #[doc(alias = "readiness")]
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.core().is_some_and(|core| !core.lifecycle.is_shutting_down())
+        self.service().is_some_and(|service| !service.is_shutting_down())
     }
 
     /// Begins the shutdown of a service whose clients can use other nodes, and waits for `linger`.
@@ -297,12 +242,9 @@ impl McpHandle {
     /// If this future is dropped, the shutdown has still begun; only the wait ends.
     #[doc(alias = "shutdown")]
     pub async fn begin_shutdown(&self, linger: Duration) {
-        if let Some(core) = self.core() {
-            core.lifecycle.begin_shutdown();
-            if let Some(legacy) = self.legacy() {
-                legacy.begin_shutdown();
-            }
-            drop(core);
+        if let Some(service) = self.service() {
+            service.begin_shutdown();
+            drop(service);
             tokio::time::sleep(linger).await;
         }
     }
@@ -310,10 +252,10 @@ impl McpHandle {
     /// Returns a future that completes when the service [leaves](Self::begin_shutdown) or drains. It never
     /// completes if the service is already gone.
     pub fn shutdown_started(&self) -> impl Future<Output = ()> + Send + 'static {
-        let left = self.core().map(|core| core.lifecycle.left());
+        let started = self.service().map(|service| service.shutdown_started());
         async move {
-            match left {
-                Some(left) => left.await,
+            match started {
+                Some(started) => started.await,
                 None => std::future::pending().await,
             }
         }
@@ -340,24 +282,9 @@ impl McpHandle {
     #[doc(alias = "shutdown")]
     #[doc(alias = "graceful")]
     pub async fn drain(&self, timeout: Duration) -> DrainReport {
-        let (Some(core), Some(legacy), Some(modern)) = (self.core(), self.legacy(), self.0.modern.upgrade()) else {
-            return DrainReport::default();
-        };
-        core.lifecycle.drain();
-        let leaving = legacy.begin_drain();
-        let mut report = DrainReport {
-            closed_streams: leaving.closed_streams + modern.end_listens(),
-            calls: core.running.len(),
-            ..DrainReport::default()
-        };
-        if !core.finished_within(timeout).await {
-            report.cut_calls = core.running.len();
-            leaving.cut_calls();
-            modern.cut_calls();
-            core.finished_within(FLUSH_GRACE).await;
+        match self.service() {
+            Some(service) => service.drain(timeout).await,
+            None => DrainReport::default(),
         }
-        let ended = legacy.finish_drain(leaving).await;
-        (report.ended_sessions, report.failed_sessions) = (ended.ended, ended.failed);
-        report
     }
 }

@@ -25,18 +25,23 @@ use axum::routing::any;
 
 use crate::service::McpService;
 
-/// Returns a router with the endpoint at its root, to be nested.
-pub(crate) fn nested<S: Clone + Send + Sync + 'static>(service: McpService<S>) -> Router<S> {
-    Router::new().route("/", any(Endpoint { service }))
-}
+impl<S: Clone + Send + Sync + 'static> McpService<S> {
+    /// Returns a router to nest at any path: `Router::new().nest("/mcp", service.into_router())`
+    /// serves `/mcp`.
+    pub fn into_router(self) -> Router<S> {
+        Router::new().route("/", any(Endpoint { service: self }))
+    }
 
-/// Returns a router with the endpoint at a path, with and without a trailing slash.
-pub(crate) fn at<S: Clone + Send + Sync + 'static>(path: &str, service: McpService<S>) -> Router<S> {
-    let endpoint = Endpoint { service };
-    match path.trim_matches('/') {
-        "" => Router::new().route("/", any(endpoint)),
-        path => {
-            Router::new().route(&format!("/{path}"), any(endpoint.clone())).route(&format!("/{path}/"), any(endpoint))
+    /// Returns a router to merge. It serves the given path with and without a trailing slash. The
+    /// path may be written with or without its leading slash, and follows axum's syntax: `{name}`
+    /// is a parameter.
+    pub fn into_router_at(self, path: &str) -> Router<S> {
+        let endpoint = Endpoint { service: self };
+        match path.trim_matches('/') {
+            "" => Router::new().route("/", any(endpoint)),
+            path => Router::new()
+                .route(&format!("/{path}"), any(endpoint.clone()))
+                .route(&format!("/{path}/"), any(endpoint)),
         }
     }
 }

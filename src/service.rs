@@ -1,6 +1,7 @@
 //! The service: passes each request through the edge to its era, and encodes the response.
 
 mod builder;
+mod control;
 mod expiry;
 mod scopes;
 mod unread;
@@ -13,7 +14,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, NestedPath, Request};
 use axum::response::{IntoResponse, Response};
@@ -35,8 +35,7 @@ use crate::message::{Era, RequestId};
 use crate::modern;
 use crate::outcome::{Outcome, Reply};
 use crate::panics::{Panicked, call_quietly, caught};
-use crate::router;
-use crate::server::server_trait::{ErasedServer, Server};
+use crate::server::server_trait::ErasedServer;
 
 pub use self::builder::McpServiceBuilder;
 
@@ -73,34 +72,11 @@ struct Shared<S> {
 }
 
 impl<S: Clone + Send + Sync + 'static> McpService<S> {
-    /// Starts a service with the default settings.
-    pub fn new(server: impl Server<S>) -> Self {
-        McpServiceBuilder::new(server).start()
-    }
-
-    /// Returns a builder, to change the settings.
-    pub fn builder(server: impl Server<S>) -> McpServiceBuilder<S> {
-        McpServiceBuilder::new(server)
-    }
-
     /// Returns the handle by which an application announces changes, lists sessions and drains the
     /// service.
     #[must_use]
     pub fn handle(&self) -> McpHandle {
-        self.0.core.handle()
-    }
-
-    /// Returns a router to nest at any path: `Router::new().nest("/mcp", service.into_router())`
-    /// serves `/mcp`.
-    pub fn into_router(self) -> Router<S> {
-        router::nested(self)
-    }
-
-    /// Returns a router to merge. It serves the given path with and without a trailing slash. The
-    /// path may be written with or without its leading slash, and follows axum's syntax: `{name}`
-    /// is a parameter.
-    pub fn into_router_at(self, path: &str) -> Router<S> {
-        router::at(path, self)
+        self.0.core.handle.clone()
     }
 
     /// Serves one request: admits it, hands it to its era, encodes the outcome.

@@ -8,7 +8,7 @@ use crate::message::{ErrorObject, RawJson};
 use crate::store::Appended;
 
 /// The answer of a handler.
-type Answer = Result<RawJson, ErrorObject>;
+pub(crate) type Answer = Result<RawJson, ErrorObject>;
 
 impl Core {
     /// Returns the answer to send, and `true` if the original was too large. Must be called within

@@ -1,6 +1,5 @@
 //! Log throttles of a service, one for each kind of line that clients can cause.
 
-use super::Core;
 use crate::throttle::Throttle;
 
 /// A kind of log line. Failures that the application's handlers log are not included. Each of those
@@ -50,12 +49,5 @@ impl LogLines {
     /// to be left out too.
     pub(crate) fn line(&self, kind: LogLine) -> Option<u64> {
         self.0.get(kind as usize)?.line()
-    }
-}
-
-impl Core {
-    /// Calls [`LogLines::line`] of this service.
-    pub(crate) fn log_line(&self, kind: LogLine) -> Option<u64> {
-        self.log_lines.line(kind)
     }
 }

@@ -3,8 +3,11 @@
 
 mod announcements;
 mod answers;
+mod ending;
+mod expiry;
 mod lifecycle;
 mod log_lines;
+mod publish;
 mod quota;
 mod reaper;
 mod received;
@@ -12,7 +15,7 @@ mod recheck;
 mod retry;
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -22,6 +25,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use self::announcements::Announcing;
+pub(crate) use self::answers::Answer;
 use self::lifecycle::Lifecycle;
 pub(crate) use self::log_lines::{LogLine, LogLines};
 pub(crate) use self::quota::{Full, Permit, Quota};
@@ -37,6 +41,10 @@ use crate::message::ProtocolVersion;
 use crate::panics::{Contained, Panicked};
 use crate::settings::Settings;
 use crate::store::{Ended, EngineFuture, SessionEngine};
+
+/// The number of operations retried at a time. An engine that becomes reachable again has more work
+/// than these.
+const RETRIES: usize = 32;
 
 /// The core of a service, shared by its eras.
 pub(crate) struct Core {
@@ -57,7 +65,8 @@ pub(crate) struct Core {
     retries: Arc<Semaphore>,
     pub(crate) lifecycle: Lifecycle,
     announcing: Announcing,
-    handle: OnceLock<McpHandle>,
+    /// The application's handle. It refers to the service weakly.
+    pub(crate) handle: McpHandle,
     /// The engine may hold sessions and tasks from before this service started, or from other
     /// nodes.
     durable: bool,
@@ -66,7 +75,12 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(engine: Arc<dyn SessionEngine>, settings: Settings, versions: Vec<ProtocolVersion>) -> Arc<Self> {
+    pub(crate) fn new(
+        engine: Arc<dyn SessionEngine>,
+        settings: Settings,
+        versions: Vec<ProtocolVersion>,
+        handle: McpHandle,
+    ) -> Arc<Self> {
         let limits = &settings.limits;
         let loose =
             Quota::new(limits.max_calls_without_session, limits.max_calls_per_principal, limits.max_calls_per_peer);
@@ -81,24 +95,18 @@ impl Core {
             running: TaskTracker::new(),
             sessionless: loose,
             unread,
-            retries: Arc::new(Semaphore::new(retry::CONCURRENCY)),
+            retries: Arc::new(Semaphore::new(RETRIES)),
             lifecycle: Lifecycle::default(),
             announcing: Announcing::default(),
-            handle: OnceLock::new(),
+            handle,
             reaper: Reaper::default(),
             log_lines: Arc::default(),
         })
     }
 
-    /// Returns the application's handle. Before it is set, returns a handle without a service.
-    pub(crate) fn handle(&self) -> McpHandle {
-        self.handle.get().cloned().unwrap_or_else(McpHandle::nowhere)
-    }
-
-    /// Sets the handle once the service is complete. The handle refers to the service weakly,
-    /// because the core would otherwise keep itself alive.
-    pub(crate) fn set_handle(&self, handle: McpHandle) {
-        let _ = self.handle.set(handle);
+    /// Calls [`LogLines::line`] of this service.
+    pub(crate) fn log_line(&self, kind: LogLine) -> Option<u64> {
+        self.log_lines.line(kind)
     }
 
     pub(crate) fn is_draining(&self) -> bool {

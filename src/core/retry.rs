@@ -12,10 +12,6 @@ use super::{Core, LogLine, LogLines};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::store::{EngineFuture, SessionEngine};
 
-/// The number of operations retried at a time. An engine that becomes reachable again has more work
-/// than these.
-pub(super) const CONCURRENCY: usize = 32;
-
 /// The pause between two attempts. The engine has its own retry timeout in each.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 

@@ -3,26 +3,11 @@
 //!
 //! A batch that is not allowed is rejected as a whole, before any of its elements takes effect.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 
+use super::request::Request;
 use crate::error::Rejection;
-use crate::message::{Envelope, Kind, Malformed, Params, ProtocolVersion, RequestId, write};
-
-/// A request that has no handler yet.
-pub(super) struct Request {
-    pub(super) id: RequestId,
-    pub(super) method: Cow<'static, str>,
-    pub(super) params: Option<Params>,
-}
-
-impl Request {
-    /// Rejects parameters that no handler may receive.
-    pub(super) fn check(&self) -> Result<(), Rejection> {
-        self.params.as_ref().map_or(Ok(()), Params::check).map_err(Rejection::InvalidParams)
-    }
-}
+use crate::message::{Envelope, Kind, Malformed, ProtocolVersion, write};
 
 /// The sorted elements of a batch.
 #[derive(Default)]

@@ -7,33 +7,33 @@
 
 use std::sync::Arc;
 
-use futures_util::future::{Either, select};
+use futures_util::future::{BoxFuture, Either, select};
 use serde_json::json;
 
-use super::Node;
 use super::exchange::Exchange;
-use super::in_flight::InFlight;
+use super::member::Member;
 use super::session::{Answer, LiveSession};
+use crate::core::Core;
 use crate::message::{ErrorObject, RawJson, write};
 use crate::server::ClientError;
-use crate::server::channel::Channel;
 use crate::store::{Event, EventKind, STANDALONE};
 
-/// Sends a request on the stream of a call.
-pub(super) async fn request(in_flight: &InFlight, method: &str, params: RawJson) -> Result<RawJson, ClientError> {
-    let exchange = in_flight.exchange();
-    if in_flight.has_ended() {
-        return Err(ClientError::Ended);
-    }
+/// Sends a request on the stream of a call. The wait ends with the call.
+pub(super) async fn request(
+    exchange: &Exchange,
+    ended: BoxFuture<'_, ()>,
+    method: &str,
+    params: RawJson,
+) -> Result<RawJson, ClientError> {
     let (session, stream) = exchange.log().ok_or(ClientError::NoStream)?;
     let node = exchange.node();
-    let request = session.open_request(stream, node);
+    let request = session.open_request(stream, node.id);
     let receiver = session.wait_for(request.clone()).ok_or(ClientError::Ended)?;
-    let _open = Open { session, node, question: &request, exchange: Some(exchange) };
+    let _open = Open { session, core: &node.core, question: &request, exchange: Some(exchange) };
     exchange
         .emit(Event { kind: EventKind::Request(request.clone()), payload: write::request(&request, method, &params) });
     // A task that sends a request may outlive its call.
-    match select(receiver, in_flight.cancelled()).await {
+    match select(receiver, ended).await {
         Either::Left((answer, _)) => read(answer.map_err(|_| ClientError::Ended)?),
         Either::Right(_) => Err(ClientError::Ended),
     }
@@ -42,17 +42,18 @@ pub(super) async fn request(in_flight: &InFlight, method: &str, params: RawJson)
 /// Sends a request on the standalone stream, which must have a reader.
 pub(super) async fn request_standalone(
     session: &LiveSession,
-    node: Option<Arc<Node>>,
+    member: Option<Arc<Member>>,
     method: &str,
     params: RawJson,
 ) -> Result<RawJson, ClientError> {
-    let node = node.ok_or(ClientError::Ended)?;
-    let request = session.open_request(STANDALONE, &node);
+    let member = member.ok_or(ClientError::Ended)?;
+    let (core, node) = (&member.core, member.id);
+    let request = session.open_request(STANDALONE, node);
     let receiver = session.wait_for(request.clone()).ok_or(ClientError::Ended)?;
-    let _open = Open { session, node: &node, question: &request, exchange: None };
+    let _open = Open { session, core, question: &request, exchange: None };
     let event = Event { kind: EventKind::Request(request.clone()), payload: write::request(&request, method, &params) };
-    let published = node.engine.publish(session.info.id, node.id, event).await;
-    node.count_lost(session.info.id, &published);
+    let published = core.engine.publish(session.info.id, node, event).await;
+    core.count_lost(session.info.id, &published);
     match published {
         Ok(appended) if appended.read => session.mark_sent(&request),
         Ok(_) => return Err(ClientError::NoStream),
@@ -72,7 +73,7 @@ fn read(answer: Answer) -> Result<RawJson, ClientError> {
 /// and the client receives a cancellation.
 struct Open<'a> {
     session: &'a LiveSession,
-    node: &'a Node,
+    core: &'a Core,
     question: &'a str,
     /// The call that sent the request. Without one, the request is on the standalone stream.
     exchange: Option<&'a Exchange>,
@@ -83,7 +84,7 @@ impl Drop for Open<'_> {
         if !self.session.stop_waiting(self.question) {
             return;
         }
-        self.node.step_in_background(self.node.engine.withdraw_request(self.session.info.id, self.question));
+        self.core.step_in_background(self.core.engine.withdraw_request(self.session.info.id, self.question));
         let Ok(params) = RawJson::from_value(&json!({ "requestId": self.question })) else { return };
         let payload = write::notification("notifications/cancelled", &params);
         match self.exchange {

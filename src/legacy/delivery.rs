@@ -13,8 +13,8 @@
 //!    stops.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -22,17 +22,14 @@ use futures_util::future::poll_immediate;
 use futures_util::stream::{iter, once};
 
 use super::Node;
+use super::listeners::Due;
 use super::session::LiveSession;
 use crate::core::LogLine;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::SessionId;
 use crate::panics::OnAbort;
-use crate::server::channel::{Change, EVERYTHING};
+use crate::server::change::{Change, EVERYTHING};
 use crate::store::{Attached, Deliver, Event, EventKind};
-
-/// The number of changes a node holds for one session. Beyond it, the node asks the engine for the
-/// changes that the session wants.
-const HELD: usize = 64;
 
 /// The number of sessions a node serves concurrently, as in the re-check after lost signals.
 const CONCURRENCY: usize = 32;
@@ -42,40 +39,6 @@ const TRIES: usize = 8;
 
 /// The pause before failed deliveries are retried.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-
-/// A session whose standalone stream was opened here.
-#[derive(Debug, Default)]
-pub(super) struct Listener {
-    /// The newest reader of the session here; 0 until there is one.
-    pub(super) generation: u32,
-    /// The number of the last announcement that the session received.
-    told: u64,
-    /// Boxed, because most sessions are due nothing.
-    due: Option<Box<Due>>,
-    /// The session is in the queue, or is being served.
-    in_line: bool,
-}
-
-/// The changes that a session may have to receive.
-#[derive(Debug, Default)]
-struct Due {
-    /// Each with the number of its newest announcement.
-    changes: Vec<(u64, Change)>,
-    /// The engine must be asked what was announced.
-    ask: bool,
-    /// Everything counts as changed, up to this announcement.
-    everything: Option<u64>,
-}
-
-/// The queue of the sessions to be served.
-#[derive(Debug, Default)]
-pub(super) struct DeliveryQueue {
-    sessions: Mutex<VecDeque<SessionId>>,
-    /// A task is serving the queue.
-    moves: AtomicBool,
-    /// A retry is scheduled for failed deliveries.
-    retries: AtomicBool,
-}
 
 /// The changes due to a session, and the number of the last announcement they cover.
 struct Told {
@@ -99,24 +62,6 @@ enum Delivered {
     Failed(StoreError),
 }
 
-impl Listener {
-    fn due(&mut self) -> &mut Due {
-        self.due.get_or_insert_default()
-    }
-}
-
-impl Due {
-    fn hold(&mut self, change: &Change, number: u64) {
-        if let Some(known) = self.changes.iter_mut().find(|(_, known)| known == change) {
-            known.0 = known.0.max(number);
-        } else if self.changes.len() < HELD {
-            self.changes.push((number, change.clone()));
-        } else {
-            self.ask = true;
-        }
-    }
-}
-
 impl Node {
     /// Holds announcements for a session from now on, because its client is opening the standalone
     /// stream here.
@@ -132,7 +77,7 @@ impl Node {
     /// Records that a reader of a standalone stream was created here. Changes that the session has
     /// missed are due.
     pub(super) fn listens_from(&self, session: &LiveSession, attached: Attached) {
-        self.received.start(attached.newest);
+        self.member.received.start(attached.newest);
         let id = session.info.id;
         // No changes were held until now, so some may have been missed since the engine created the
         // reader.
@@ -155,7 +100,7 @@ impl Node {
 
     /// Delivers a change that was announced at any node to the sessions that listen here.
     pub(super) fn announce(self: &Arc<Self>, topic: &str, number: u64) {
-        self.received.receive(number);
+        self.member.received.receive(number);
         self.hold_for_all(topic, number);
         self.serve_line();
     }
@@ -224,7 +169,7 @@ impl Node {
             return;
         }
         let mut moving = Moving { node: Arc::clone(self), over: false };
-        self.in_background(Box::pin(async move {
+        self.core.in_background(Box::pin(async move {
             while let Some(sessions) = moving.next() {
                 serve_all(&moving.node, sessions).await;
             }
@@ -258,7 +203,7 @@ impl Node {
                 Delivered::Failed(error) if !is_passing(&error) => {
                     // A retry would fail too. The missed changes are due when the stream is opened
                     // again.
-                    if let Some(left_out) = self.log_line(LogLine::Background) {
+                    if let Some(left_out) = self.core.log_line(LogLine::Background) {
                         let error = &error as &dyn std::error::Error;
                         tracing::warn!(error, left_out, "a session could not be told of changes");
                     }
@@ -283,7 +228,7 @@ impl Node {
 
     /// Delivers the due changes to a session.
     async fn deliver(&self, session: &LiveSession, told: u64, due: &Due) -> Delivered {
-        if session.is_stale() && !session.refresh(self).await {
+        if session.is_stale() && !self.refresh(session).await {
             return Delivered::Gone;
         }
         let revision = session.revision();
@@ -297,9 +242,9 @@ impl Node {
         let events = changes.iter().map(|change| Event { kind: EventKind::Notification, payload: change.message() });
         let deliver =
             Deliver { session: session.info.id, node: self.id, after, up_to, revision, events: events.collect() };
-        let delivered = self.engine.deliver(deliver).await;
+        let delivered = self.core.engine.deliver(deliver).await;
         let lost = delivered.as_ref().map_or_else(StoreError::answers_lost, |delivered| delivered.lost);
-        self.count_lost_answers(session.info.id, lost);
+        self.core.count_lost_answers(session.info.id, lost);
         match delivered.map(|delivered| delivered.up_to) {
             Ok(place) if place >= up_to => Delivered::UpTo(place),
             Ok(place) => Delivered::Behind(place),
@@ -307,7 +252,7 @@ impl Node {
                 session.set_stale();
                 // The new state has been read. If the revision is still the same, the engine was
                 // restored from an older copy.
-                if session.refresh(self).await && session.revision() == revision {
+                if self.refresh(session).await && session.revision() == revision {
                     session.forget_versions();
                 }
                 Delivered::Behind(after)
@@ -326,7 +271,7 @@ impl Node {
         if due.ask {
             let topics = session.topics();
             let topics: Vec<&str> = topics.iter().map(String::as_str).chain([EVERYTHING]).collect();
-            let announced = self.engine.announced(after, &topics).await?;
+            let announced = self.core.engine.announced(after, &topics).await?;
             // An engine that was restored from an older copy continues to count from there.
             after = after.min(announced.newest);
             up_to = announced.newest;
@@ -362,7 +307,7 @@ impl Node {
                 node.delivery_queue.retries.store(false, Ordering::Release);
             }
         });
-        self.tasks.spawn(async move {
+        self.core.tasks.spawn(async move {
             tokio::time::sleep(RETRY_PAUSE).await;
             drop(retrying);
             let Some(node) = node.upgrade() else { return };
@@ -392,12 +337,6 @@ async fn serve_all(node: &Arc<Node>, sessions: VecDeque<SessionId>) {
             let others = iter(rest).map(|turn| Box::pin(node.serve(turn)));
             return once(std::future::ready(first)).chain(others).for_each_concurrent(CONCURRENCY, |one| one).await;
         }
-    }
-}
-
-impl DeliveryQueue {
-    fn push(&self, session: SessionId) {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).push_back(session);
     }
 }
 

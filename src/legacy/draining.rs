@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Node;
-use super::in_flight::Cause;
+use super::cells::Cause;
 use super::session::LiveSession;
 use crate::core::LogLine;
 use crate::error::{StoreError, StoreErrorKind};
@@ -35,8 +35,8 @@ pub(crate) struct Drained {
 impl Draining {
     /// Cancels the calls that still run, because the service can wait no longer.
     pub(crate) fn cut_calls(&self) {
-        let tickets = self.sessions.iter().flat_map(|session| session.tickets());
-        tickets.for_each(|in_flight| in_flight.cancel(Cause::Shutdown));
+        let calls = self.sessions.iter().flat_map(|session| session.calls());
+        calls.for_each(|(_, call)| call.cancel(Cause::Shutdown));
     }
 }
 
@@ -47,7 +47,7 @@ impl Node {
     /// too. Their connections were not asked to close. A client that reuses one for its next call,
     /// just when the drain closes it, would lose that call.
     pub(crate) fn begin_shutdown(&self) {
-        if self.engine.durable() {
+        if self.core.engine.durable() {
             let closed: usize = self.all_here().iter().map(|session| self.detach_clients(session)).sum();
             tracing::debug!(closed, "streams were closed for their clients to come back");
         }
@@ -68,11 +68,11 @@ impl Node {
     /// Finishes the drain after the calls are over.
     pub(crate) async fn finish_drain(&self, leaving: Draining) -> Drained {
         answers_sent(&leaving.sessions).await;
-        if !self.engine.durable() {
+        if !self.core.engine.durable() {
             return self.end_all(EndReason::Shutdown).await;
         }
         // Clients that came back during the drain continue at another node.
-        let retry = self.settings.streams.retry_interval;
+        let retry = self.core.settings.streams.retry_interval;
         let readers = self.sessions.iter().flat_map(|session| session.readers());
         readers.for_each(|cell| cell.release(u32::MAX, retry));
         Drained::default()
@@ -83,8 +83,9 @@ impl Node {
     /// early end as the loss of the answer. If the session ends with this process, the answer would
     /// indeed be lost.
     fn detach_clients(&self, session: &LiveSession) -> usize {
-        let retry = self.settings.streams.retry_interval;
-        let can_return = session.info.version.has_priming() && self.settings.streams.resumable && self.engine.durable();
+        let retry = self.core.settings.streams.retry_interval;
+        let can_return =
+            session.info.version.has_priming() && self.core.settings.streams.resumable && self.core.engine.durable();
         let leaving = session.readers().into_iter().filter(|cell| cell.stream() == STANDALONE || can_return);
         leaving.map(|cell| cell.release(u32::MAX, retry)).count()
     }
@@ -93,7 +94,7 @@ impl Node {
         let ids: Vec<SessionId> = self.sessions.iter().map(|session| *session.key()).collect();
         let mut drained = Drained::default();
         for id in ids {
-            match self.end(id, reason).await {
+            match self.core.end_session(id, reason).await {
                 Ok(()) => drained.ended += 1,
                 Err(error) if error.kind() == StoreErrorKind::NotFound => {}
                 Err(error) => {
@@ -106,7 +107,7 @@ impl Node {
     }
 
     fn log_failure(&self, error: &StoreError) {
-        if let Some(left_out) = self.log_line(LogLine::Background) {
+        if let Some(left_out) = self.core.log_line(LogLine::Background) {
             tracing::warn!(error = error as &dyn std::error::Error, left_out, "a session could not be ended");
         }
     }

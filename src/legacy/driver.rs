@@ -10,8 +10,9 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tracing::{Span, field};
 
+use super::cells::{Cause, RunningCall};
 use super::exchange::{Delivery, Denied, Exchange};
-use super::in_flight::{Cause, InFlight};
+use super::in_flight::InFlight;
 use super::writer::Writer;
 use crate::core::LogLine;
 use crate::edge::BodyShare;
@@ -95,13 +96,13 @@ impl Handler {
             Poll::Pending => return false,
             Poll::Ready(Ok(outcome)) => outcome,
             Poll::Ready(Err(Panicked)) => {
-                if let Some(left_out) = self.in_flight.exchange().node().log_line(LogLine::Panicked) {
+                if let Some(left_out) = self.in_flight.exchange().node().core.log_line(LogLine::Panicked) {
                     tracing::error!(left_out, "a handler panicked");
                 }
                 Err(ErrorObject::internal())
             }
         };
-        let (outcome, too_large) = self.in_flight.exchange().node().bound(outcome);
+        let (outcome, too_large) = self.in_flight.exchange().node().core.bound(outcome);
         if too_large {
             self.in_flight.exchange().deny(Denied::TooLarge);
         }
@@ -173,9 +174,9 @@ async fn finish(exchange: &Exchange, closed: bool) {
     if !closed {
         let (node, id) = (exchange.node(), session.info.id);
         // A session that has ended has no calls in flight either.
-        if let Err(error) = node.engine.finish(id, stream).await
+        if let Err(error) = node.core.engine.finish(id, stream).await
             && error.kind() != StoreErrorKind::NotFound
-            && let Some(left_out) = node.log_line(LogLine::Background)
+            && let Some(left_out) = node.core.log_line(LogLine::Background)
         {
             tracing::warn!(error = &error as &dyn std::error::Error, left_out, "a call could not be finished");
         }

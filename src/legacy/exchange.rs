@@ -23,8 +23,8 @@ use tokio::sync::Notify;
 
 use super::Node;
 use super::backpressure::{Backpressure, Written};
+use super::cells::Detach;
 use super::outbox::Outbox;
-use super::reader::Detach;
 use super::session::LiveSession;
 use crate::core::{LogLine, Permit};
 use crate::error::Rejection;
@@ -147,7 +147,7 @@ impl Exchange {
         version: ProtocolVersion,
         outlet: Delivery,
     ) -> Arc<Self> {
-        let bounds = node.settings.streams.bounds();
+        let bounds = node.core.settings.streams.bounds();
         let state = State {
             outbox: Outbox::new(bounds),
             backpressure: Backpressure::new(bounds),
@@ -213,7 +213,7 @@ impl Exchange {
     /// Queues a message. Returns `false` if the handler should wait before the next one.
     pub(super) fn emit(&self, event: Event) -> bool {
         if matches!(self.outlet, Delivery::Discard) {
-            self.node.counters.dropped(1);
+            self.node.core.counters.dropped(1);
             return true;
         }
         let (taken, room, polled) = {
@@ -221,7 +221,7 @@ impl Exchange {
             (state.outbox.push(event), state.has_room(), state.outbox.is_polled())
         };
         if !taken {
-            self.node.counters.dropped(1);
+            self.node.core.counters.dropped(1);
         } else if !polled {
             self.wake_work();
         }
@@ -246,7 +246,7 @@ impl Exchange {
                 freed.await;
             }
         };
-        let patience = self.node.settings.streams.slow_reader_timeout;
+        let patience = self.node.core.settings.streams.slow_reader_timeout;
         if tokio::time::timeout(patience, room).await.is_err() {
             self.cut_reader();
         }
@@ -256,12 +256,12 @@ impl Exchange {
         if !self.state().backpressure.cut_off() {
             return;
         }
-        self.node.counters.slow_reader();
-        if let Some(left_out) = self.node.log_line(LogLine::SlowReader) {
+        self.node.core.counters.slow_reader();
+        if let Some(left_out) = self.node.core.log_line(LogLine::SlowReader) {
             tracing::warn!(left_out, "a reader that was too slow was cut off");
         }
         match &self.outlet {
-            Delivery::Log => self.detach_reader(self.node.settings.streams.retry_interval),
+            Delivery::Log => self.detach_reader(self.node.core.settings.streams.retry_interval),
             Delivery::Queue(queue) => queue.abandon(),
             Delivery::Discard => {}
         }
@@ -270,13 +270,13 @@ impl Exchange {
 
     fn detach_reader(&self, retry: Option<Duration>) {
         if let Some((session, stream)) = self.log() {
-            self.node.step_in_background(self.node.engine.request_detach(session.info.id, stream, retry));
+            self.node.core.step_in_background(self.node.core.engine.request_detach(session.info.id, stream, retry));
         }
     }
 
     /// Ends the response while the calls continue; see `Context::close_sse_stream`.
     pub(super) fn close_stream(&self, retry: Option<Duration>) -> bool {
-        let streams = &self.node.settings.streams;
+        let streams = &self.node.core.settings.streams;
         if self.log().is_none() || !streams.resumable || !self.version.has_priming() {
             return false;
         }
@@ -343,7 +343,7 @@ impl Exchange {
     /// Returns the rejection for a denied answer.
     pub(super) fn rejection(&self, denied: Denied) -> Rejection {
         match denied {
-            Denied::TooLarge => self.node.too_large(),
+            Denied::TooLarge => self.node.core.too_large(),
             Denied::NoRoom => Rejection::AnswerNotKept,
             Denied::SessionEnded => Rejection::SessionEnded,
             Denied::Scopes(scopes) => Rejection::InsufficientScope { scopes },

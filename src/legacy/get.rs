@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::Node;
-use super::post::Incoming;
 use super::reader::LogReader;
+use super::request::Incoming;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
 use crate::identity::SessionId;
 use crate::outcome::{Outcome, Reply};
@@ -17,8 +17,8 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
     let principal = incoming.principal.as_ref();
     let session = node.session(id, principal).await?;
     // The session may have ended at another node. The load also counts as a use of the session.
-    let loaded = node.engine.load(id, principal).await.map_err(|error| node.rejection(&error))?;
-    let streams = &node.settings.streams;
+    let loaded = node.core.engine.load(id, principal).await.map_err(|error| node.rejection(&error))?;
+    let streams = &node.core.settings.streams;
     let (stream, after) = match incoming.headers.last_event()? {
         Some(_) if !streams.resumable => return Err(Rejection::NotResumable),
         Some(text) => {
@@ -28,7 +28,7 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
         }
         None => (STANDALONE, None),
     };
-    if after.is_none() && node.is_draining() {
+    if after.is_none() && node.core.is_draining() {
         // A client may still resume the rest of a call, but no new standalone stream is opened.
         return Err(Rejection::Draining);
     }
@@ -42,7 +42,7 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
             if error.kind() == StoreErrorKind::NotFound {
                 // If the session has ended meanwhile, the error must name the session, not the
                 // stream.
-                node.engine.load(id, principal).await.map_err(|error| node.rejection(&error))?;
+                node.core.engine.load(id, principal).await.map_err(|error| node.rejection(&error))?;
             }
             return Err(rejection(node, &error));
         }
@@ -54,7 +54,7 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
     drop(expected);
     let primes = streams.resumable && session.info.version.has_priming();
     let prelude = primes.then(|| Frame::Prime(reader.position()));
-    let reader = reader.of_calls(if stream == STANDALONE { Vec::new() } else { session.tickets_of(stream) });
+    let reader = reader.of_calls(if stream == STANDALONE { Vec::new() } else { session.calls_of(stream) });
     let outcome = Outcome::Stream { prelude, source: Box::new(reader) };
     Ok(Reply { session: incoming.headers.session_text, ..outcome.into() })
 }
@@ -87,7 +87,7 @@ fn rejection(node: &Node, error: &StoreError) -> Rejection {
         StoreErrorKind::NotFound => Rejection::EventsExpired,
         StoreErrorKind::BeyondEnd => Rejection::UnknownEvent,
         StoreErrorKind::Conflict => Rejection::StreamTaken,
-        StoreErrorKind::Full => Rejection::TooManyStreams { limit: node.settings.policy().max_streams },
+        StoreErrorKind::Full => Rejection::TooManyStreams { limit: node.core.settings.policy().max_streams },
         _ => node.rejection(error),
     }
 }
@@ -96,6 +96,6 @@ fn rejection(node: &Node, error: &StoreError) -> Rejection {
 pub(crate) async fn delete(node: &Arc<Node>, incoming: &Incoming) -> Result<Reply, Rejection> {
     let id = incoming.headers.session_id()?.ok_or(Rejection::SessionRequired)?;
     let session = node.session(id, incoming.principal.as_ref()).await?;
-    node.end(session.info.id, EndReason::Deleted).await.map_err(|error| node.rejection(&error))?;
+    node.core.end_session(session.info.id, EndReason::Deleted).await.map_err(|error| node.rejection(&error))?;
     Ok(Outcome::Ended.into())
 }

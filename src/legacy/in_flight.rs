@@ -1,7 +1,7 @@
-//! Ticket: one call of an exchange, the base of its handler's context. It also records why the call
+//! A call in flight: one request of an exchange, the base of its handler's context. It also records why the call
 //! is cancelled.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -9,52 +9,25 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
+use super::cells::{Cause, RunningCall};
 use super::client_requests;
 use super::exchange::Exchange;
-use crate::error::{Rejection, StoreError};
+use crate::error::StoreError;
 use crate::handle::McpHandle;
 use crate::identity::Principal;
-use crate::message::{ClientCapabilities, ErrorObject, Implementation, ProtocolVersion, RawJson, RequestId, write};
-use crate::server::channel::{Channel, ClientRequest, SessionAccess};
+use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, RequestId, write};
+use crate::server::channel::Channel;
+use crate::server::client_request::ClientRequest;
+use crate::server::session_access::SessionAccess;
 use crate::server::{Cancellation, ClientError};
-use crate::store::{Event, EventKind, STANDALONE, StreamNo};
-
-/// Why a call was cancelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Cause {
-    /// The client cancelled it.
-    Client = 1,
-    /// Its session ended.
-    SessionEnded = 2,
-    /// The service shut down and could wait no longer.
-    Shutdown = 3,
-    /// The response was an error of its own, for example because the call's stream found no
-    /// capacity.
-    Refused = 4,
-    /// The engine gave the call up, because this node was away for too long.
-    GivenUp = 5,
-}
-
-impl Cause {
-    /// Returns the error for the client. `None` if the client cancelled the call itself, or
-    /// receives its answer by other means.
-    pub(super) fn error(self) -> Option<ErrorObject> {
-        match self {
-            Self::SessionEnded => Some(Rejection::SessionEnded.to_error()),
-            Self::Shutdown => Some(ErrorObject::new(ErrorObject::INTERNAL_ERROR, "The server is shutting down")),
-            Self::Client | Self::Refused | Self::GivenUp => None,
-        }
-    }
-}
+use crate::store::{Event, EventKind};
 
 /// One call of an exchange, on which its handler's context is built.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     exchange: Arc<Exchange>,
     id: RequestId,
-    /// 0, or a [`Cause`].
-    cancelled: AtomicU8,
+    cause: OnceLock<Cause>,
     /// The client's cancellation, if it arrived at this node.
     cancellation: OnceLock<Box<Cancellation>>,
     over: AtomicBool,
@@ -68,7 +41,7 @@ impl InFlight {
         Arc::new(Self {
             exchange: Arc::clone(exchange),
             id,
-            cancelled: AtomicU8::new(0),
+            cause: OnceLock::new(),
             cancellation: OnceLock::new(),
             over: AtomicBool::new(false),
             progress: Mutex::new(f64::NEG_INFINITY),
@@ -78,38 +51,6 @@ impl InFlight {
 
     pub(super) fn exchange(&self) -> &Arc<Exchange> {
         &self.exchange
-    }
-
-    pub(super) fn id(&self) -> &RequestId {
-        &self.id
-    }
-
-    pub(super) fn stream(&self) -> StreamNo {
-        self.exchange.stream().unwrap_or(STANDALONE)
-    }
-
-    pub(super) fn cancel(&self, cause: Cause) {
-        let first = self.cancelled.compare_exchange(0, cause as u8, Ordering::AcqRel, Ordering::Acquire);
-        if first.is_ok() {
-            self.ended.notify_waiters();
-            self.exchange.wake_work();
-        }
-    }
-
-    /// Stores the client's cancellation, just before the call is cancelled.
-    pub(super) fn explain(&self, cancellation: Cancellation) {
-        let _ = self.cancellation.set(Box::new(cancellation));
-    }
-
-    pub(super) fn cause(&self) -> Option<Cause> {
-        match self.cancelled.load(Ordering::Acquire) {
-            0 => None,
-            1 => Some(Cause::Client),
-            2 => Some(Cause::SessionEnded),
-            3 => Some(Cause::Shutdown),
-            4 => Some(Cause::Refused),
-            _ => Some(Cause::GivenUp),
-        }
     }
 
     /// Returns the error for the client, if the call was stopped for another cause than the
@@ -127,6 +68,35 @@ impl InFlight {
     pub(super) fn end(&self) {
         self.over.store(true, Ordering::Release);
         self.ended.notify_waiters();
+    }
+}
+
+impl RunningCall for InFlight {
+    fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    fn cause(&self) -> Option<Cause> {
+        self.cause.get().copied()
+    }
+
+    fn cancel(&self, cause: Cause) {
+        if self.cause.set(cause).is_ok() {
+            self.ended.notify_waiters();
+            self.exchange.wake_work();
+        }
+    }
+
+    fn explain(&self, cancellation: Cancellation) {
+        let _ = self.cancellation.set(Box::new(cancellation));
+    }
+
+    fn reader_took(&self) {
+        self.exchange.reader_took();
+    }
+
+    fn recheck(&self) {
+        self.exchange.recheck();
     }
 }
 
@@ -161,7 +131,7 @@ impl Channel for InFlight {
     }
 
     fn handle(&self) -> McpHandle {
-        self.exchange.node().handle()
+        self.exchange.node().core.handle.clone()
     }
 
     fn log_level(&self) -> u8 {
@@ -184,7 +154,12 @@ impl Channel for InFlight {
     }
 
     fn request(&self, request: ClientRequest) -> BoxFuture<'_, Result<RawJson, ClientError>> {
-        Box::pin(async move { client_requests::request(self, &request.method, request.params).await })
+        Box::pin(async move {
+            if self.has_ended() {
+                return Err(ClientError::Ended);
+            }
+            client_requests::request(&self.exchange, self.cancelled(), &request.method, request.params).await
+        })
     }
 
     fn close_stream(&self, retry: Option<Duration>) -> bool {

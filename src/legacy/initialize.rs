@@ -10,7 +10,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::Node;
-use super::post::{Post, session_header};
+use super::request::{Post, session_header};
 use super::session::LiveSession;
 use super::standalone::Standalone;
 use crate::core::LogLine;
@@ -143,19 +143,19 @@ async fn opened<S: Clone + Send + Sync + 'static>(
 ) -> Result<(Arc<LiveSession>, RawJson), Failed> {
     let Post { node, server, state, incoming } = post;
     check_size(params.as_ref())?;
-    let _permit = node.acquire(incoming.account(), 1)?;
+    let _permit = node.core.acquire(incoming.account(), 1)?;
     let (params, text) = read_params(params)?;
     let mut session = draft(node, incoming.principal, incoming.peer, &params);
-    let context = Context::new(Arc::new(Standalone::new(&session)), None);
+    let context = Context::new(Arc::new(Standalone::new(node, &session)), None);
     let opening = Arc::clone(server).initialize(Initialize { params, text, parts: incoming.parts, context }, state);
     let result = Contained::new(opening).await.unwrap_or_else(|_| {
-        if let Some(left_out) = node.log_line(LogLine::Panicked) {
+        if let Some(left_out) = node.core.log_line(LogLine::Panicked) {
             tracing::error!(left_out, "initialize panicked");
         }
         Err(ErrorObject::internal())
     })?;
     // A drain may have begun meanwhile, and may even be over.
-    if node.is_draining() {
+    if node.core.is_draining() {
         return Err(Rejection::Draining.into());
     }
     let version = agreed(node, session.info.version, &result)?;
@@ -176,13 +176,13 @@ fn draft(
     let info = SessionInfo {
         id: SessionId::random(),
         principal,
-        peer: peer.filter(|_| node.settings.sessions.max_sessions_per_peer.is_some()),
+        peer: peer.filter(|_| node.core.settings.sessions.max_sessions_per_peer.is_some()),
         version: negotiate(node, &params.protocol_version),
         client: node.clients.share(&params.client_info),
         capabilities: node.capabilities.share(&params.capabilities),
         opened_at: SystemTime::now(),
     };
-    Arc::new(LiveSession::draft(info, node))
+    Arc::new(LiveSession::draft(info, &node.member))
 }
 
 /// Returns the revision that the server chose, if it is served. A revision that is not served
@@ -202,7 +202,7 @@ pub(super) fn agreed(node: &Node, proposed: ProtocolVersion, result: &RawJson) -
     match protocol_version.parse() {
         Ok(version) if node.speaks(version) => Ok(version),
         _ => {
-            if let Some(left_out) = node.log_line(LogLine::Revision) {
+            if let Some(left_out) = node.core.log_line(LogLine::Revision) {
                 tracing::error!(
                     version = &*shown(&protocol_version),
                     left_out,
@@ -230,14 +230,14 @@ async fn keep(node: &Arc<Node>, session: &Arc<LiveSession>) -> Result<(), Failed
     // If the client disconnects now, or the hook panics, the session must be removed.
     let mut guard = Unkept { node, session, created: true, kept: false };
     node.share_client(session);
-    let evicted = node.engine.create(create).await.map_err(|error| {
+    let evicted = node.core.engine.create(create).await.map_err(|error| {
         // An unreachable engine may have created the session anyway, and no client would use or end
         // it.
         guard.created = error.kind() == StoreErrorKind::Unavailable;
         rejection(node, &error)
     })?;
-    node.closed(evicted);
-    if let Some(hook) = &node.settings.sessions.opened {
+    node.core.closed(evicted);
+    if let Some(hook) = &node.core.settings.sessions.opened {
         let welcome = Contained::new(hook(Session::new(Arc::clone(session) as _))).await;
         welcome.unwrap_or_else(|_| Err(ErrorObject::internal()))?;
     }
@@ -246,7 +246,7 @@ async fn keep(node: &Arc<Node>, session: &Arc<LiveSession>) -> Result<(), Failed
 }
 
 fn rejection(node: &Node, error: &StoreError) -> Rejection {
-    let policy = node.settings.policy();
+    let policy = node.core.settings.policy();
     match error.kind() {
         StoreErrorKind::Full => Rejection::TooManySessions { limit: policy.max_sessions },
         StoreErrorKind::FullForPrincipal => {
@@ -274,14 +274,14 @@ impl Drop for Unkept<'_> {
         self.node.forget(self.session.info.id);
         if self.created {
             let id = self.session.info.id;
-            self.node.retry(move |engine| engine.end_session(id, EndReason::Closed));
+            self.node.core.retry(move |engine| engine.end_session(id, EndReason::Closed));
         }
     }
 }
 
 /// Returns a single answer in the configured form.
 pub(super) fn in_form(node: &Node, answer: bytes::Bytes) -> Outcome {
-    match node.settings.streams.response_mode {
+    match node.core.settings.streams.response_mode {
         ResponseMode::Sse => Outcome::ShortStream(Some(answer)),
         ResponseMode::Auto | ResponseMode::Json => Outcome::Json(answer),
     }

@@ -14,8 +14,10 @@
 //! | | contains |
 //! |---|---|
 //! | [`node`] | the legacy part of one service |
+//! | [`member`] | the service as a member of its engine |
 //! | [`session`] | a session in use on this node; the engine stores what must survive |
 //! | [`exchange`] | one POST with requests, and the stream it may become |
+//! | [`cells`] | the parts of calls and readers that signals reach |
 //! | [`in_flight`] | one request of an exchange, on which its handler's `Context` is built |
 //! | [`standalone`] | the base of a `Context` whose handler has no request to answer |
 //! | [`driver`] | the driver that polls the handlers of an exchange, inline or in a task |
@@ -23,12 +25,14 @@
 //! | [`response`] | the choice between a JSON response and a stream |
 //! | [`outbox`] | the messages of an exchange that are not yet written |
 //! | [`backpressure`] | backpressure: when handlers wait for the reader |
+//! | [`listeners`], [`delivery`] | the sessions that listen here, and the delivery of changes to them |
 //! | [`peers`], [`resync`] | updates about a session between nodes, and the re-check after lost signals |
 //! | [`reader`] | a cursor on a log: the source of a streamed response |
 //! | [`interner`] | values that sessions of the same program share |
 
 mod backpressure;
 mod batch;
+mod cells;
 mod client_requests;
 mod delivery;
 mod draining;
@@ -38,19 +42,24 @@ mod get;
 mod in_flight;
 mod initialize;
 mod interner;
+mod listeners;
+mod member;
 mod node;
 mod outbox;
 mod peers;
 mod post;
 mod reader;
+mod request;
 mod response;
 mod resync;
 mod session;
 mod signals;
 mod standalone;
+mod start;
 mod stateless;
 mod writer;
 
 pub(crate) use get::{delete, get};
 pub(crate) use node::Node;
-pub(crate) use post::{Incoming, named_session, post};
+pub(crate) use post::{named_session, post};
+pub(crate) use request::Incoming;

@@ -1,25 +1,26 @@
 //! The legacy part of one service: the sessions in use here, their listeners and their calls.
 
 use std::fmt;
-use std::ops::Deref;
 use std::sync::{Arc, Weak};
 
 use tokio::sync::oneshot;
 
-use super::delivery::{DeliveryQueue, Listener};
 use super::interner::Interner;
+use super::listeners::{DeliveryQueue, Listener};
+use super::member::Member;
 use super::session::LiveSession;
-use super::signals::Signals;
 use crate::core::{Core, LogLine, Received, Recheck};
 use crate::error::{Rejection, StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionId, SessionMap};
 use crate::message::{ClientCapabilities, Era, Implementation, ProtocolVersion};
-use crate::store::{Begin, Begun, EndReason, EngineFuture, NodeId, SessionEngine, StreamNo};
+use crate::store::{Begin, Begun, NodeId, SignalHandler, StreamNo};
 
 /// The sessions of one service.
 pub(crate) struct Node {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
     pub(crate) id: NodeId,
+    /// What sessions know of this node.
+    pub(super) member: Arc<Member>,
     /// The sessions in use here. The engine stores what must survive, and decides what nodes must
     /// agree on.
     pub(super) sessions: Arc<SessionMap<Arc<LiveSession>>>,
@@ -28,50 +29,42 @@ pub(crate) struct Node {
     pub(super) listeners: SessionMap<Listener>,
     /// The queue of those listeners that have changes to receive.
     pub(super) delivery_queue: DeliveryQueue,
-    /// The announcements that reached this node.
-    pub(super) received: Received,
     /// Re-checks of everything; see [`resync`](super::resync).
     pub(super) rechecks: Recheck,
     /// What clients state about themselves. A program states the same in all of its sessions, so
     /// equal values are shared.
     pub(super) clients: Interner<Implementation>,
     pub(super) capabilities: Interner<ClientCapabilities>,
-    me: Weak<Self>,
-}
-
-/// A node extends the core of the service with sessions.
-impl Deref for Node {
-    type Target = Core;
-
-    fn deref(&self) -> &Core {
-        &self.core
-    }
 }
 
 impl Node {
-    pub(crate) fn new(core: &Arc<Core>) -> Arc<Self> {
-        Arc::new_cyclic(|me| Self {
-            core: Arc::clone(core),
-            id: core.engine.join(Arc::new(Signals::new(me.clone())), core.settings.policy()),
-            sessions: Arc::default(),
-            listeners: SessionMap::default(),
-            delivery_queue: DeliveryQueue::default(),
-            received: Received::default(),
-            rechecks: Recheck::default(),
-            clients: Interner::default(),
-            capabilities: Interner::default(),
-            me: me.clone(),
+    /// Creates a node, whose signals the engine gives to the handler.
+    pub(super) fn new(core: &Arc<Core>, handler: impl FnOnce(&Weak<Self>) -> Arc<dyn SignalHandler>) -> Arc<Self> {
+        Arc::new_cyclic(|me| {
+            let id = core.engine.join(handler(me), core.settings.policy());
+            Self {
+                core: Arc::clone(core),
+                id,
+                member: Arc::new(Member { core: Arc::clone(core), id, received: Received::default() }),
+                sessions: Arc::default(),
+                listeners: SessionMap::default(),
+                delivery_queue: DeliveryQueue::default(),
+                rechecks: Recheck::default(),
+                clients: Interner::default(),
+                capabilities: Interner::default(),
+            }
         })
     }
 
     /// Returns `true` if sessions of this revision are served.
     pub(super) fn speaks(&self, version: ProtocolVersion) -> bool {
-        version.era() == Era::Legacy && self.versions.contains(&version)
+        version.era() == Era::Legacy && self.core.versions.contains(&version)
     }
 
     /// Returns the newest session revision that is served.
     pub(super) fn newest_version(&self) -> ProtocolVersion {
-        self.versions
+        self.core
+            .versions
             .iter()
             .copied()
             .filter(|version| version.era() == Era::Legacy)
@@ -91,7 +84,7 @@ impl Node {
             if session.info.principal.as_ref() == principal {
                 return Ok(session);
             }
-            if let Some(left_out) = self.log_line(LogLine::OtherPrincipal) {
+            if let Some(left_out) = self.core.log_line(LogLine::OtherPrincipal) {
                 tracing::warn!(session = ?id, left_out, "a request of another principal was refused");
             }
             return Err(Rejection::SessionNotFound);
@@ -105,21 +98,21 @@ impl Node {
         if let Some(session) = here {
             return Ok(session);
         }
-        let principal = self.engine.peek(id).await?.principal.clone();
+        let principal = self.core.engine.peek(id).await?.principal.clone();
         self.load_session(id, principal.as_ref()).await
     }
 
     async fn load_session(&self, id: SessionId, principal: Option<&Principal>) -> Result<Arc<LiveSession>, StoreError> {
-        let loaded = self.engine.load(id, principal).await?;
-        let session = LiveSession::new(loaded.info, loaded.epoch, self.me.clone());
-        session.restore(self).await?;
+        let loaded = self.core.engine.load(id, principal).await?;
+        let session = LiveSession::new(loaded.info, loaded.epoch, Arc::downgrade(&self.member));
+        session.restore(&self.core).await?;
         let session = Arc::new(session);
         let session = Arc::clone(&self.sessions.entry(id).or_insert_with(|| session));
         // The node that opened the session may be gone.
         self.core.start_reaper(self.id);
         // The session may have ended since it was loaded, when this node could not yet receive the
         // signal.
-        if let Err(error) = self.engine.load(id, principal).await {
+        if let Err(error) = self.core.engine.load(id, principal).await {
             self.forget(id);
             return Err(error);
         }
@@ -145,12 +138,12 @@ impl Node {
         begin: Begin<'_>,
     ) -> Result<StreamNo, StoreError> {
         let id = begin.session;
-        let step = match self.engine.begin(begin).now() {
+        let step = match self.core.engine.begin(begin).now() {
             Ok(begun) => {
                 let Begun { stream, revision } = begun?;
                 if revision > session.revision() {
                     let started = Started { core: Arc::clone(&self.core), session: id, stream, revision, kept: false };
-                    session.keep_up(self, revision).await;
+                    self.keep_up(session, revision).await;
                     started.keep();
                 }
                 return Ok(stream);
@@ -158,43 +151,14 @@ impl Node {
             Err(step) => step,
         };
         let (core, (sender, begun)) = (Arc::clone(&self.core), oneshot::channel());
-        self.tasks.spawn(async move {
+        self.core.tasks.spawn(async move {
             let started = |Begun { stream, revision }| Started { core, session: id, stream, revision, kept: false };
             // If the receiver is gone, even after the send, the dropped value finishes the calls.
             let _ = sender.send(step.await.map(started));
         });
         let started = begun.await.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unavailable)))?;
-        session.keep_up(self, started.revision).await;
+        self.keep_up(session, started.revision).await;
         Ok(started.keep())
-    }
-
-    /// See [`Core::retry`].
-    pub(super) fn retry<T, F>(&self, step: F)
-    where
-        T: Unpin + Send + 'static,
-        F: Fn(&dyn SessionEngine) -> EngineFuture<Result<T, StoreError>> + Send + 'static,
-    {
-        self.core.retry(step);
-    }
-
-    /// Ends a session and notifies the application. Both continue if the caller is dropped.
-    pub(crate) async fn end(&self, session: SessionId, reason: EndReason) -> Result<(), StoreError> {
-        let step = match self.engine.end_session(session, reason).now() {
-            Ok(ended) => {
-                self.closed([ended?]);
-                return Ok(());
-            }
-            Err(step) => step,
-        };
-        let node = self.me.clone();
-        let ending = self.tasks.spawn(async move {
-            let ended = step.await?;
-            if let Some(node) = node.upgrade() {
-                node.closed([ended]);
-            }
-            Ok(())
-        });
-        ending.await.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unavailable)))
     }
 
     /// Maps an engine's error to a rejection. Details that only the operator may know are logged.
@@ -202,14 +166,14 @@ impl Node {
         match error.kind() {
             StoreErrorKind::NotFound => Rejection::SessionNotFound,
             StoreErrorKind::Unavailable => {
-                if let Some(left_out) = self.log_line(LogLine::OutOfReach) {
+                if let Some(left_out) = self.core.log_line(LogLine::OutOfReach) {
                     let error = error as &dyn std::error::Error;
                     tracing::error!(error, left_out, "the session engine is out of reach");
                 }
                 Rejection::EngineUnavailable
             }
             _ => {
-                if let Some(left_out) = self.log_line(LogLine::EngineFailed) {
+                if let Some(left_out) = self.core.log_line(LogLine::EngineFailed) {
                     tracing::error!(error = error as &dyn std::error::Error, left_out, "the session engine failed");
                 }
                 Rejection::Internal
@@ -225,7 +189,7 @@ impl Node {
 
     /// Counts a session that was opened here. Returns `false` if it ended during its opening.
     pub(super) fn opened(&self, session: &LiveSession) -> bool {
-        self.counters.opened();
+        self.core.counters.opened();
         self.core.start_reaper(self.id);
         self.sessions.contains_key(&session.info.id)
     }
@@ -259,12 +223,12 @@ impl Drop for Started {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        self.engine.leave(self.id);
+        self.core.engine.leave(self.id);
     }
 }
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Node").field("id", &self.id).field("engine", &self.engine).finish_non_exhaustive()
+        f.debug_struct("Node").field("id", &self.id).field("engine", &self.core.engine).finish_non_exhaustive()
     }
 }

@@ -17,27 +17,18 @@ use std::sync::Arc;
 use super::Node;
 use super::session::LiveSession;
 use crate::core::LogLine;
+use crate::error::StoreErrorKind;
 use crate::identity::SessionId;
 use crate::store::{Attached, SessionUpdate};
 
 impl Node {
-    /// Sends an update to the other nodes.
-    pub(super) async fn spread(&self, session: SessionId, update: SessionUpdate) {
-        if let Err(error) = self.engine.broadcast(session, self.id, update).await
-            && let Some(left_out) = self.log_line(LogLine::Background)
-        {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, left_out, "other nodes could not be told of a session");
-        }
-    }
-
     /// Records that a reader of a standalone stream was created here, and informs the other nodes.
     pub(super) async fn listens(self: &Arc<Self>, session: &LiveSession, attached: Attached) {
         let (id, generation) = (session.info.id, attached.generation);
         self.listens_from(session, attached);
         if self.sessions.contains_key(&id) {
             self.serve_line();
-            self.spread(id, SessionUpdate::Listens { generation }).await;
+            self.member.spread(id, SessionUpdate::Listens { generation }).await;
         } else {
             // The session ended before it listened.
             self.listeners.remove(&id);
@@ -54,8 +45,8 @@ impl Node {
                 session.set_stale();
                 if !self.refresh_later(session.info.id) {
                     let node = Arc::clone(self);
-                    self.in_background(Box::pin(async move {
-                        session.refresh(&node).await;
+                    self.core.in_background(Box::pin(async move {
+                        node.refresh(&session).await;
                     }));
                 }
             }
@@ -68,13 +59,38 @@ impl Node {
                 let newest = self.listeners.get(&session).map(|listener| listener.generation);
                 let newer = newest.filter(|newest| *newest > generation);
                 if let Some(generation) = newer {
-                    self.step_in_background(self.engine.broadcast(
+                    self.core.step_in_background(self.core.engine.broadcast(
                         session,
                         self.id,
                         SessionUpdate::Listens { generation },
                     ));
                 }
             }
+        }
+    }
+
+    /// Reads a session's state again. Returns `false` if the session has ended.
+    pub(super) async fn refresh(&self, session: &LiveSession) -> bool {
+        let Err(error) = session.catch_up(&self.core).await else { return true };
+        if error.kind() == StoreErrorKind::NotFound {
+            // The session ended, and the signal for it did not reach this node.
+            self.forget(session.info.id);
+            return false;
+        }
+        if let Some(left_out) = self.core.log_line(LogLine::Background) {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, left_out, "a session could not be looked at again");
+        }
+        true
+    }
+
+    /// Reads the state again if the engine reports a revision that is not known here.
+    pub(super) async fn keep_up(self: &Arc<Self>, session: &LiveSession, revision: u64) {
+        if revision > session.revision() {
+            self.refresh(session).await;
+            // The client may have wanted announcements that were made since.
+            self.recheck_later(session.info.id);
+            self.serve_line();
         }
     }
 }

@@ -4,65 +4,26 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderValue;
-use http::request::Parts;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::batch::{Batch, Request};
-use super::driver::{Handler, Handlers};
+use super::batch::Batch;
 use super::exchange::{Delivery, Exchange};
-use super::in_flight::InFlight;
+use super::request::{Incoming, Post, Request};
 use super::response::{Form, answer};
 use super::session::LiveSession;
 use super::standalone::Standalone;
+use super::start::start;
 use super::{Node, initialize, stateless};
-use crate::edge::{BodyShare, McpHeaders, is_of_a_session};
+use crate::edge::{McpHeaders, is_of_a_session};
 use crate::error::{Rejection, StoreError, StoreErrorKind};
-use crate::identity::{Account, Peer, Principal, SessionId};
+use crate::identity::{Principal, SessionId};
 use crate::message::{Body, Envelope, Kind, Malformed, Params, RawJson, RequestId, shown, write};
 use crate::outcome::{Outcome, Reply};
 use crate::server::server_trait::ErasedServer;
-use crate::server::{Call, Cancellation, Context, Notification};
+use crate::server::{Cancellation, Context, Notification};
 use crate::settings::ResponseMode;
 use crate::store::Begin;
-
-/// A request that passed the edge.
-#[derive(Clone)]
-pub(crate) struct Incoming {
-    /// Boxed, because it is passed from future to future.
-    pub(crate) parts: Box<Parts>,
-    pub(crate) headers: McpHeaders,
-    pub(crate) principal: Option<Principal>,
-    /// The session that the request's head names, if it was looked up before the body was read.
-    pub(crate) session: Option<Arc<LiveSession>>,
-    /// The body's share of the service's memory budget. It is held as long as the calls run.
-    pub(crate) share: Option<Arc<BodyShare>>,
-    /// The peer address, if the request has no principal and the address is known.
-    pub(crate) peer: Option<Peer>,
-}
-
-impl Incoming {
-    /// Returns the account under which the request counts towards the limits.
-    pub(super) fn account(&self) -> Option<Account> {
-        Account::of(self.principal.as_ref(), self.peer)
-    }
-}
-
-/// What the handling of a POST needs: the node, the user's server and its state.
-pub(super) struct Post<'a, S> {
-    pub(super) node: &'a Arc<Node>,
-    pub(super) server: &'a Arc<dyn ErasedServer<S>>,
-    pub(super) state: S,
-    pub(super) incoming: Incoming,
-}
-
-impl<S: Clone> Post<'_, S> {
-    /// Returns a copy for another message of a batch.
-    fn again(&self) -> Self {
-        Self { node: self.node, server: self.server, state: self.state.clone(), incoming: self.incoming.clone() }
-    }
-}
 
 /// Looks up the session that a POST names, if its head alone shows that it needs one. A rejection
 /// here saves reading the body for a session that does not exist.
@@ -71,7 +32,7 @@ pub(crate) async fn named_session(
     headers: &McpHeaders,
     principal: Option<&Principal>,
 ) -> Result<Option<Arc<LiveSession>>, Rejection> {
-    if node.settings.sessions.stateless || !is_of_a_session(headers, &node.versions) {
+    if node.core.settings.sessions.stateless || !is_of_a_session(headers, &node.core.versions) {
         return Ok(None);
     }
     match headers.session_id()? {
@@ -91,7 +52,7 @@ pub(crate) async fn post<S: Clone + Send + Sync + 'static>(
 ) -> Reply {
     let id = body.request_id().cloned();
     let post = Post { node, server, state, incoming };
-    let reply = if node.settings.sessions.stateless {
+    let reply = if node.core.settings.sessions.stateless {
         Box::pin(stateless::post(post, body)).await.map(Reply::from)
     } else {
         in_session(post, body).await
@@ -131,11 +92,11 @@ async fn calls<S: Clone + Send + Sync + 'static>(
     rejected: Option<Vec<Bytes>>,
 ) -> Result<Outcome, Rejection> {
     let Post { node, server, state, incoming } = post;
-    if node.is_draining() {
+    if node.core.is_draining() {
         return Err(Rejection::Draining);
     }
-    node.check_answers(incoming.account().as_ref())?;
-    let streams = &node.settings.streams;
+    node.core.check_answers(incoming.account().as_ref())?;
+    let streams = &node.core.settings.streams;
     let stream = {
         let ids = ids(&requests);
         let principal = incoming.principal.as_ref();
@@ -151,7 +112,7 @@ async fn calls<S: Clone + Send + Sync + 'static>(
         exchange.keep_answers(refused);
     }
     let (tickets, handlers) = start(&exchange, server, &state, (incoming.parts, incoming.share), requests);
-    session.register(tickets.iter().cloned());
+    session.register(stream, &tickets);
     Ok(answer(exchange, tickets, handlers, form).await)
 }
 
@@ -163,39 +124,9 @@ fn ids(asked: &[Request]) -> Cow<'_, [RequestId]> {
     }
 }
 
-/// Creates a ticket and a handler for each request.
-pub(super) fn start<S: Clone + Send + Sync + 'static>(
-    exchange: &Arc<Exchange>,
-    server: &Arc<dyn ErasedServer<S>>,
-    state: &S,
-    (parts, share): (Box<Parts>, Option<Arc<BodyShare>>),
-    asked: Vec<Request>,
-) -> (Vec<Arc<InFlight>>, Handlers) {
-    let handle = |asked: Request, parts: Box<Parts>| {
-        let Request { id, method, params } = asked;
-        let in_flight = InFlight::new(exchange, id.clone());
-        let named = params.as_ref().and_then(Params::named);
-        let params = params.map(Params::into_text);
-        let context = Context::new(Arc::clone(&in_flight) as _, params.clone()).with_named(named);
-        let call = Call { method: method.clone(), id, params, parts, context };
-        Handler::new(in_flight, &method, Arc::clone(server).call(call, state.clone()))
-    };
-    match <[Request; 1]>::try_from(asked) {
-        Ok([only]) => {
-            // A single request takes the head; several requests need copies of it.
-            let handler = handle(only, parts);
-            (vec![Arc::clone(&handler.in_flight)], Handlers::one(handler, share))
-        }
-        Err(several) => {
-            let handlers: Vec<Handler> = several.into_iter().map(|asked| handle(asked, parts.clone())).collect();
-            (handlers.iter().map(|handler| Arc::clone(&handler.in_flight)).collect(), Handlers::many(handlers, share))
-        }
-    }
-}
-
 /// Maps an engine's error about new calls to a rejection.
 fn rejection(node: &Node, session: SessionId, error: &StoreError) -> Rejection {
-    let policy = node.settings.policy();
+    let policy = node.core.settings.policy();
     match error.kind() {
         StoreErrorKind::Conflict => Rejection::DuplicateId,
         StoreErrorKind::Full => Rejection::TooManyCalls { limit: policy.max_calls },
@@ -227,13 +158,17 @@ async fn take<S: Clone + Send + Sync + 'static>(
             // The answer may be stored for a while, and must not keep the rest of the body in
             // memory.
             let outcome = outcome.map(|result| result.detached()).map_err(|error| error.detached());
-            match node.engine.answer_request(id, &request, outcome).await {
+            match node.core.engine.answer_request(id, &request, outcome).await {
                 Ok(first) => {
                     tracing::debug!(session = ?id, request = &*shown(&request), first, "the client answered");
                 }
                 Err(error) if error.kind() == StoreErrorKind::NotFound => {
                     tracing::debug!(session = ?id, request = &*shown(&request), "an answer to no open question");
-                    node.engine.load(id, incoming.principal.as_ref()).await.map_err(|error| node.rejection(&error))?;
+                    node.core
+                        .engine
+                        .load(id, incoming.principal.as_ref())
+                        .await
+                        .map_err(|error| node.rejection(&error))?;
                 }
                 // Capacity becomes available when earlier answers have been fetched.
                 Err(error) if error.kind() == StoreErrorKind::Full => return Err(Rejection::EngineUnavailable),
@@ -243,17 +178,17 @@ async fn take<S: Clone + Send + Sync + 'static>(
         Kind::Notification { method } if method == "notifications/cancelled" => {
             if let Some((call, reason)) = cancelled(envelope.params.as_ref().map(Params::text)) {
                 session.explain(&call, Cancellation { reason, parts: incoming.parts });
-                node.engine.cancel(id, &call).await.map_err(|error| node.rejection(&error))?;
+                node.core.engine.cancel(id, &call).await.map_err(|error| node.rejection(&error))?;
             }
         }
         Kind::Notification { method } => {
             let loaded =
-                node.engine.load(id, incoming.principal.as_ref()).await.map_err(|error| node.rejection(&error))?;
-            session.keep_up(node, loaded.revision).await;
+                node.core.engine.load(id, incoming.principal.as_ref()).await.map_err(|error| node.rejection(&error))?;
+            node.keep_up(session, loaded.revision).await;
             let params = envelope.params.map(Params::into_text);
-            let context = Context::new(Arc::new(Standalone::new(session)), params.clone());
+            let context = Context::new(Arc::new(Standalone::new(node, session)), params.clone());
             let notice = Notification { method, params, parts: incoming.parts, context };
-            node.in_background(Arc::clone(server).notification(notice, state));
+            node.core.in_background(Arc::clone(server).notification(notice, state));
         }
         Kind::Request { .. } => {}
     }
@@ -297,9 +232,4 @@ async fn batch<S: Clone + Send + Sync + 'static>(
         (true, false) => Ok(Outcome::Json(write::batch(&rejected))),
         (false, _) => calls(post, session, asked, Some(rejected)).await,
     }
-}
-
-/// Returns the session header for responses.
-pub(super) fn session_header(session: &LiveSession) -> Option<HeaderValue> {
-    HeaderValue::try_from(session.info.id.to_string()).ok()
 }

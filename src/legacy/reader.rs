@@ -4,18 +4,17 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_util::task::AtomicWaker;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::time::{Sleep, sleep};
 
 use super::Node;
-use super::in_flight::{Cause, InFlight};
+use super::cells::{Cause, Detach, ReaderCell, RunningCall};
 use super::session::LiveSession;
 use crate::core::LogLine;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
@@ -23,63 +22,6 @@ use crate::identity::Principal;
 use crate::message::{ProtocolVersion, RawJson, RequestId, write};
 use crate::store::{Attach, Attached, EngineFuture, Loaded, Page, STANDALONE, Stored, StreamNo};
 use crate::streams::{EventId, Frame, Frames, Source};
-
-/// A request that a reader detaches, with the retry hint for its client, if any.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Detach {
-    pub(super) retry: Option<Duration>,
-}
-
-/// The part of a reader that the engine's signals can reach.
-#[derive(Debug)]
-pub(super) struct ReaderCell {
-    stream: StreamNo,
-    waker: AtomicWaker,
-    signal: Mutex<Signal>,
-}
-
-#[derive(Debug)]
-struct Signal {
-    /// Events may have been written since the last read.
-    rung: bool,
-    /// Readers up to this generation must detach, with this retry hint.
-    released: Option<(u32, Detach)>,
-    /// The session has ended, and its log with it.
-    ended: bool,
-}
-
-impl ReaderCell {
-    pub(super) fn stream(&self) -> StreamNo {
-        self.stream
-    }
-
-    pub(super) fn wake(&self) {
-        self.signal().rung = true;
-        self.waker.wake();
-    }
-
-    /// Makes the reader detach if it is of this generation or an older one. Generations grow, so
-    /// this call may come before the reader knows its own.
-    pub(super) fn release(&self, generation: u32, retry: Option<Duration>) {
-        {
-            let mut signal = self.signal();
-            if signal.released.is_none_or(|(before, _)| before < generation) {
-                signal.released = Some((generation, Detach { retry }));
-            }
-        }
-        self.waker.wake();
-    }
-
-    /// Ends the reader, because its session has ended.
-    pub(super) fn end(&self) {
-        self.signal().ended = true;
-        self.waker.wake();
-    }
-
-    fn signal(&self) -> MutexGuard<'_, Signal> {
-        self.signal.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// A cursor on a log, as the source of a response. Dropping it detaches it from the log.
 pub(super) struct LogReader {
@@ -91,7 +33,7 @@ pub(super) struct LogReader {
     cursor: u64,
     waiting: Wait,
     /// The calls whose answers the client awaits on this response, as far as this node knows them.
-    calls: Vec<Arc<InFlight>>,
+    calls: Vec<Arc<dyn RunningCall>>,
 }
 
 /// What a reader waits for.
@@ -135,8 +77,7 @@ impl LogReader {
         after: Option<u64>,
         takeover: bool,
     ) -> Result<(Self, Attached), StoreError> {
-        let signal = Mutex::new(Signal { rung: true, released: None, ended: false });
-        let cell = Arc::new(ReaderCell { stream, waker: AtomicWaker::new(), signal });
+        let cell = Arc::new(ReaderCell::new(stream));
         // Added before the engine knows of the reader, so that an immediate signal finds it.
         session.add_reader(Arc::clone(&cell));
         let mut reader = Self {
@@ -150,7 +91,7 @@ impl LogReader {
         };
         let id = session.info.id;
         let attach = Attach { session: id, principal, stream, node: node.id, after, takeover };
-        let attached = node.engine.attach(attach).await?;
+        let attached = node.core.engine.attach(attach).await?;
         reader.generation = attached.generation;
         reader.cursor = attached.after;
         Ok((reader, attached))
@@ -158,14 +99,14 @@ impl LogReader {
 
     /// Makes the reader the response to these calls. If the session ends first, each call is
     /// answered with an error.
-    pub(super) fn of_calls(mut self, calls: Vec<Arc<InFlight>>) -> Self {
+    pub(super) fn of_calls(mut self, calls: Vec<Arc<dyn RunningCall>>) -> Self {
         self.calls = calls;
         self
     }
 
     /// Returns the id from which a client could resume now.
     pub(super) fn position(&self) -> EventId {
-        EventId { stream: self.cell.stream, seq: self.cursor, epoch: self.session.epoch }
+        EventId { stream: self.cell.stream(), seq: self.cursor, epoch: self.session.epoch }
     }
 
     /// Makes only this reader detach.
@@ -174,8 +115,7 @@ impl LogReader {
     }
 
     fn released(&self) -> Option<Detach> {
-        let signal = self.cell.signal();
-        signal.released.filter(|(generation, _)| *generation >= self.generation).map(|(_, send_off)| send_off)
+        self.cell.released(self.generation)
     }
 
     /// Returns the last frames for a client that may resume.
@@ -185,7 +125,7 @@ impl LogReader {
 
     /// Returns the last frames if neither the stream nor a detach request ended the response.
     fn come_back(&self) -> Frames {
-        Self::last_frames(self.node.settings.streams.retry_interval)
+        Self::last_frames(self.node.core.settings.streams.retry_interval)
     }
 
     /// Returns the frames of a page; `None` to continue waiting.
@@ -194,7 +134,7 @@ impl LogReader {
             // The client has events that the engine has lost. New events under the same ids would
             // be different ones.
             Ok(page) if page.tail < self.cursor => {
-                if let Some(left_out) = self.node.log_line(LogLine::Forgotten) {
+                if let Some(left_out) = self.node.core.log_line(LogLine::Forgotten) {
                     tracing::warn!(session = ?self.session.info.id, left_out, "events were forgotten that a client has");
                 }
                 Some(self.come_back())
@@ -245,7 +185,7 @@ impl LogReader {
         }
         let complete = self.cursor >= page.tail;
         if !complete {
-            self.cell.signal().rung = true;
+            self.cell.set_rung();
         }
         Frames { frames, last: page.closed && complete }
     }
@@ -265,8 +205,8 @@ impl LogReader {
     }
 
     fn id(&self, seq: u64) -> Option<EventId> {
-        let resumable = self.node.settings.streams.resumable;
-        resumable.then_some(EventId { stream: self.cell.stream, seq, epoch: self.session.epoch })
+        let resumable = self.node.core.settings.streams.resumable;
+        resumable.then_some(EventId { stream: self.cell.stream(), seq, epoch: self.session.epoch })
     }
 }
 
@@ -285,21 +225,21 @@ fn answered(payload: &[u8]) -> Option<RequestId> {
 
 impl Source for LogReader {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Frames> {
-        self.cell.waker.register(cx.waker());
+        self.cell.register(cx.waker());
         loop {
             if let Some(Detach { retry }) = self.released() {
                 return Poll::Ready(Self::last_frames(retry));
             }
-            if self.cell.signal().ended {
+            if self.cell.has_ended() {
                 return Poll::Ready(self.session_ended());
             }
             let step = match &mut self.waiting {
                 Wait::Signal => {
-                    if !std::mem::take(&mut self.cell.signal().rung) {
+                    if !self.cell.take_rung() {
                         return Poll::Pending;
                     }
-                    let (id, stream) = (self.session.info.id, self.cell.stream);
-                    let page = self.node.engine.read_after(id, stream, self.generation, self.cursor, PAGE_BYTES);
+                    let (id, stream) = (self.session.info.id, self.cell.stream());
+                    let page = self.node.core.engine.read_after(id, stream, self.generation, self.cursor, PAGE_BYTES);
                     self.waiting = Wait::Page(page);
                     continue;
                 }
@@ -310,7 +250,7 @@ impl Source for LogReader {
                         return Poll::Ready(self.come_back());
                     }
                     let info = &self.session.info;
-                    self.waiting = Wait::Session(self.node.engine.load(info.id, info.principal.as_ref()));
+                    self.waiting = Wait::Session(self.node.core.engine.load(info.id, info.principal.as_ref()));
                     continue;
                 }
                 Wait::Session(step) => {
@@ -347,8 +287,8 @@ impl Drop for LogReader {
     fn drop(&mut self) {
         self.session.remove_reader(&self.cell);
         if self.generation > 0 {
-            let (id, stream, generation) = (self.session.info.id, self.cell.stream, self.generation);
-            self.node.step_in_background(self.node.engine.detach(id, stream, generation));
+            let (id, stream, generation) = (self.session.info.id, self.cell.stream(), self.generation);
+            self.node.core.step_in_background(self.node.core.engine.detach(id, stream, generation));
         }
     }
 }
@@ -357,7 +297,7 @@ impl fmt::Debug for LogReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LogReader")
             .field("session", &self.session.info.id)
-            .field("stream", &self.cell.stream)
+            .field("stream", &self.cell.stream())
             .field("cursor", &self.cursor)
             .finish_non_exhaustive()
     }

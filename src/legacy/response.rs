@@ -21,9 +21,10 @@ use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::cells::{Cause, RunningCall};
 use super::driver::{Handlers, run};
 use super::exchange::{Delivery, Exchange};
-use super::in_flight::{Cause, InFlight};
+use super::in_flight::InFlight;
 use super::reader::LogReader;
 use crate::error::{Rejection, StoreErrorKind};
 use crate::message::{RequestId, write};
@@ -56,7 +57,7 @@ pub(super) async fn answer(
         exchange.begin_response();
     }
     let mut work = Work::new(&exchange, tickets, handlers);
-    let silence = (form.mode == ResponseMode::Auto).then_some(exchange.node().settings.streams.stream_after);
+    let silence = (form.mode == ResponseMode::Auto).then_some(exchange.node().core.settings.streams.stream_after);
     let finished = inline(&mut work, &exchange, silence).await;
     if finished && !exchange.is_streaming() {
         return at_once(&exchange, &work.tickets, &form);
@@ -154,10 +155,10 @@ async fn stream(exchange: &Arc<Exchange>, tickets: &[Arc<InFlight>], form: &mut 
     let (Some((session, stream)), node) = (exchange.log(), exchange.node()) else {
         return Rejection::Internal.into();
     };
-    let streams = &node.settings.streams;
+    let streams = &node.core.settings.streams;
     match LogReader::open(node, session, exchange.principal(), stream, Some(0), true).await {
         Ok((reader, _)) => {
-            let reader = reader.of_calls(tickets.to_vec());
+            let reader = reader.of_calls(tickets.iter().map(|call| Arc::clone(call) as _).collect());
             let primes = streams.resumable && exchange.version().has_priming();
             let prelude = primes.then(|| Frame::Prime(reader.position()));
             if let Some(send_off) = exchange.attached() {
@@ -168,7 +169,7 @@ async fn stream(exchange: &Arc<Exchange>, tickets: &[Arc<InFlight>], form: &mut 
         // The engine no longer has the calls: they were given up, or the session ended and the
         // signal for it was lost.
         Err(error) if error.kind() == StoreErrorKind::NotFound => {
-            match node.engine.load(session.info.id, exchange.principal()).await {
+            match node.core.engine.load(session.info.id, exchange.principal()).await {
                 Ok(_) => tickets.iter().for_each(|in_flight| in_flight.cancel(Cause::GivenUp)),
                 Err(_) => tickets.iter().for_each(|in_flight| in_flight.cancel(Cause::SessionEnded)),
             }
@@ -176,7 +177,7 @@ async fn stream(exchange: &Arc<Exchange>, tickets: &[Arc<InFlight>], form: &mut 
             unanswered(tickets, form)
         }
         Err(error) if error.kind() == StoreErrorKind::Full => {
-            Rejection::TooManyStreams { limit: node.settings.policy().max_streams }.into()
+            Rejection::TooManyStreams { limit: node.core.settings.policy().max_streams }.into()
         }
         Err(error) => node.rejection(&error).into(),
     }
@@ -195,7 +196,7 @@ struct Work {
 
 impl Work {
     fn new(exchange: &Arc<Exchange>, tickets: Vec<Arc<InFlight>>, handlers: Handlers) -> Self {
-        let active = Some(exchange.node().running.token());
+        let active = Some(exchange.node().core.running.token());
         let future: BoxFuture<'static, ()> = Box::pin(run(Arc::clone(exchange), handlers));
         Self { exchange: Arc::clone(exchange), tickets, future: Some(future), active }
     }
@@ -228,7 +229,7 @@ impl Work {
         }
         let (exchange, active) = (Arc::clone(&self.exchange), self.active.take());
         let tickets = std::mem::take(&mut self.tickets);
-        self.exchange.node().tasks.spawn(async move {
+        self.exchange.node().core.tasks.spawn(async move {
             let left = async {
                 match exchange.outlet() {
                     Delivery::Queue(queue) => queue.reader_left().await,
@@ -252,7 +253,7 @@ fn discard_undone(exchange: &Exchange) {
     exchange.end();
     if let (Some(session), Some(stream)) = (exchange.session(), exchange.stream()) {
         session.unregister(stream);
-        exchange.node().step_in_background(exchange.node().engine.finish(session.info.id, stream));
+        exchange.node().core.step_in_background(exchange.node().core.engine.finish(session.info.id, stream));
     }
 }
 

@@ -29,7 +29,7 @@ impl Node {
             }
         }
         let node = Arc::clone(self);
-        self.rechecks.check(self, move || {
+        self.rechecks.check(&self.core, move || {
             let node = Arc::clone(&node);
             async move {
                 node.catch_up().await;
@@ -44,9 +44,9 @@ impl Node {
     /// Holds the announcements that were made while signals were lost, for the sessions that listen
     /// here.
     async fn catch_up(&self) {
-        let after = self.received.low();
-        let announced = self.engine.announced(after.unwrap_or(u64::MAX), &[]).await;
-        match announced.map(|announced| self.received.missed(after, announced)) {
+        let after = self.member.received.low();
+        let announced = self.core.engine.announced(after.unwrap_or(u64::MAX), &[]).await;
+        match announced.map(|announced| self.member.received.missed(after, announced)) {
             Ok(Missed::Topics(topics)) => {
                 topics.iter().for_each(|(number, topic)| self.hold_for_all(topic, *number));
             }
@@ -64,23 +64,23 @@ impl Node {
         let here = self.sessions.get(&id).map(|session| Arc::clone(&session));
         let Some(session) = here else { return };
         session.forget_versions();
-        if !session.refresh(self).await {
+        if !self.refresh(&session).await {
             return;
         }
         session.wake_all_readers();
-        for in_flight in session.tickets() {
+        for (stream, call) in session.calls() {
             // Its reader may have taken something or left.
-            in_flight.exchange().reader_took();
-            in_flight.exchange().recheck();
-            session.fetch_cancellations(self, in_flight.stream()).await;
+            call.reader_took();
+            call.recheck();
+            session.fetch_cancellations(&self.core, stream).await;
         }
         for request in session.open_requests() {
             if let Some(look) = session.begin_lookup(&request) {
-                look.found(self.engine.take_answer(id, &request).await);
+                look.found(self.core.engine.take_answer(id, &request).await);
             }
         }
         if let Some(generation) = listens.filter(|generation| *generation > 0) {
-            self.spread(id, SessionUpdate::Listens { generation }).await;
+            self.member.spread(id, SessionUpdate::Listens { generation }).await;
         }
     }
 }

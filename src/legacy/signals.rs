@@ -4,17 +4,19 @@ use std::sync::{Arc, Weak};
 
 use super::Node;
 use super::session::LiveSession;
+use crate::core::Core;
 use crate::identity::SessionId;
 use crate::store::{Signal, SignalHandler};
 
 /// The handler that the engine calls. It refers to the node weakly, so that an engine that outlives
 /// the service does not keep it alive.
 #[derive(Debug)]
-pub(super) struct Signals(Weak<Node>);
+struct Signals(Weak<Node>);
 
-impl Signals {
-    pub(super) fn new(node: Weak<Node>) -> Self {
-        Self(node)
+impl Node {
+    /// Joins the engine of a service.
+    pub(crate) fn join(core: &Arc<Core>) -> Arc<Self> {
+        Self::new(core, |me| Arc::new(Signals(Weak::clone(me))))
     }
 }
 
@@ -61,8 +63,8 @@ impl SignalHandler for Signals {
 /// Fetches an answer, if a task on this node waits for it.
 fn take_answer(node: &Node, session: &Arc<LiveSession>, request: &str) {
     let Some(look) = session.begin_lookup(request) else { return };
-    match node.engine.take_answer(session.info.id, request).now() {
+    match node.core.engine.take_answer(session.info.id, request).now() {
         Ok(taken) => look.found(taken),
-        Err(step) => drop(node.tasks.spawn(async move { look.found(step.await) })),
+        Err(step) => drop(node.core.tasks.spawn(async move { look.found(step.await) })),
     }
 }

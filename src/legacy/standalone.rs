@@ -8,23 +8,27 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use super::Node;
 use super::session::LiveSession;
 use crate::error::StoreError;
 use crate::handle::McpHandle;
 use crate::identity::Principal;
 use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson};
 use crate::server::ClientError;
-use crate::server::channel::{Channel, ClientRequest, SessionAccess};
+use crate::server::channel::Channel;
+use crate::server::client_request::ClientRequest;
+use crate::server::session_access::SessionAccess;
 
 /// A session without a call. Messages are sent to its standalone stream.
 #[derive(Debug)]
 pub(super) struct Standalone {
     session: Arc<LiveSession>,
+    handle: McpHandle,
 }
 
 impl Standalone {
-    pub(super) fn new(session: &Arc<LiveSession>) -> Self {
-        Self { session: Arc::clone(session) }
+    pub(super) fn new(node: &Node, session: &Arc<LiveSession>) -> Self {
+        Self { session: Arc::clone(session), handle: node.core.handle.clone() }
     }
 }
 
@@ -50,7 +54,7 @@ impl Channel for Standalone {
     }
 
     fn handle(&self) -> McpHandle {
-        self.session.handle()
+        self.handle.clone()
     }
 
     fn log_level(&self) -> u8 {

@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::batch::{Batch, Request};
+use super::batch::Batch;
 use super::driver::{Handler, Handlers};
 use super::exchange::{Delivery, Exchange};
 use super::in_flight::InFlight;
 use super::initialize::{agreed, check_size, in_form, negotiate, read_params};
-use super::post::{Post, start};
+use super::request::{Post, Request};
 use super::response::{Form, answer};
+use super::start::start;
 use crate::edge::VersionHeader;
 use crate::error::Rejection;
 use crate::message::{Body, Envelope, Kind, Params, ProtocolVersion, RawJson, RequestId, write};
@@ -57,7 +58,7 @@ async fn opening<S: Clone + Send + Sync + 'static>(
 ) -> Result<Outcome, Rejection> {
     let Post { node, server, state, incoming } = post;
     check_size(params.as_ref())?;
-    let permit = node.acquire(incoming.account(), 1)?;
+    let permit = node.core.acquire(incoming.account(), 1)?;
     let (params, text) = match read_params(params) {
         Ok(read) => read,
         Err(error) => return Ok(in_form(node, write::answer(&id, &Err(error)))),
@@ -96,8 +97,8 @@ async fn calls<S: Clone + Send + Sync + 'static>(
     rejected: Option<Vec<Bytes>>,
 ) -> Result<Outcome, Rejection> {
     let Post { node, server, state, incoming } = post;
-    let permit = node.acquire(incoming.account(), requests.len())?;
-    let mode = node.settings.streams.response_mode;
+    let permit = node.core.acquire(incoming.account(), requests.len())?;
+    let mode = node.core.settings.streams.response_mode;
     let (outlet, queue) = match mode {
         ResponseMode::Json => (Delivery::Discard, None),
         ResponseMode::Auto | ResponseMode::Sse => {

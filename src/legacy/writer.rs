@@ -97,7 +97,7 @@ impl<'a> Writer<'a> {
         let answers = Answers::of(&events);
         // Messages are copied for a retry. An engine that is not durable is in this process and
         // always reachable, so it needs no copy.
-        let again = if self.exchange.node().engine.durable() { events.clone() } else { Vec::new() };
+        let again = if self.exchange.node().core.engine.durable() { events.clone() } else { Vec::new() };
         // Boxed, because it is rare.
         let settled = self.unsettled.is_empty() || Box::pin(self.settle()).await;
         let tried = if settled { self.try_append(events, close).await } else { Tried::Later };
@@ -134,7 +134,7 @@ impl<'a> Writer<'a> {
     /// Retries until the end of the stream is written or the call is no longer wanted.
     async fn insist(&mut self, events: Vec<Event>) {
         let Some((session, stream)) = self.exchange.log() else { return };
-        let streams = &self.exchange.node().settings.streams;
+        let streams = &self.exchange.node().core.settings.streams;
         let can_return = streams.resumable && self.exchange.version().has_priming();
         while session.is_wanted(stream) {
             if can_return {
@@ -158,7 +158,7 @@ impl<'a> Writer<'a> {
         let error = Rejection::AnswerNotKept.to_error();
         let mut events = Vec::new();
         for id in answers.ids() {
-            self.exchange.node().counters.answer_rejected();
+            self.exchange.node().core.counters.answer_rejected();
             if let Some(left_out) = self.log_line(LogLine::NotKept) {
                 self.span.in_scope(|| {
                     tracing::error!(%id, left_out, "there was no room for an answer; `Streams::max_replay_bytes` makes more");
@@ -180,13 +180,13 @@ impl<'a> Writer<'a> {
         let notifications = events.iter().filter(|event| event.kind == EventKind::Notification).count();
         let requests: Vec<Box<str>> = events.iter().filter_map(request_id).map(Box::from).collect();
         let append = Append { session: session.info.id, stream, node: node.id, first: self.next, events, close };
-        let appended = node.engine.append(append).await;
-        node.count_lost(session.info.id, &appended);
+        let appended = node.core.engine.append(append).await;
+        node.core.count_lost(session.info.id, &appended);
         let error = match appended {
             Ok(appended) => {
                 self.next += sizes.len() as u64;
                 self.closed |= close;
-                node.counters.dropped(appended.dropped);
+                node.core.counters.dropped(appended.dropped);
                 requests.iter().for_each(|request| session.mark_sent(request));
                 if appended.cancelled {
                     self.fetch_cancellations();
@@ -204,7 +204,7 @@ impl<'a> Writer<'a> {
         requests.iter().for_each(|request| session.mark_unsent(request));
         self.exchange.written(Written::default());
         if error.kind() == StoreErrorKind::Full {
-            node.counters.dropped(notifications);
+            node.core.counters.dropped(notifications);
             return Tried::Full;
         }
         self.log(&error);
@@ -220,7 +220,7 @@ impl<'a> Writer<'a> {
     }
 
     fn log_line(&self, kind: LogLine) -> Option<u64> {
-        self.exchange.node().log_line(kind)
+        self.exchange.node().core.log_line(kind)
     }
 
     /// Logs for the operator why messages were not written.
@@ -250,8 +250,8 @@ impl<'a> Writer<'a> {
 
     fn fetch_cancellations(&self) {
         let (node, Some((session, stream))) = (self.exchange.node(), self.exchange.log()) else { return };
-        let (there, session) = (Arc::clone(node), Arc::clone(session));
-        node.in_background(Box::pin(async move { session.fetch_cancellations(&there, stream).await }));
+        let (core, session) = (Arc::clone(&node.core), Arc::clone(session));
+        node.core.in_background(Box::pin(async move { session.fetch_cancellations(&core, stream).await }));
     }
 
     /// Ends the wait for answers to the requests to the client among these events.

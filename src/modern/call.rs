@@ -5,22 +5,19 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::handler::Answer;
 use super::input::{self, Inputs};
-use super::post::Request;
+use super::request::Request;
 use super::result_fields::{ResultFields, is_cacheable};
 use super::round::{InputScope, Opening, Round};
 use super::run::Running;
-use super::subscriptions::Subscription;
-use super::{Node, discover, listen, task};
+use super::{Node, discover, task};
+use crate::core::Answer;
 use crate::error::Rejection;
-use crate::identity::AccessToken;
 use crate::message::{ErrorObject, RawJson};
 use crate::outcome::Outcome;
 use crate::server::context::Read;
 use crate::server::server_trait::ErasedServer;
 use crate::server::{Call, Context, Discover};
-use crate::settings::ResponseMode;
 
 pub(super) const DISCOVER: &str = "server/discover";
 
@@ -54,44 +51,8 @@ pub(super) async fn call<S: Clone + Send + Sync + 'static>(
     Ok(Running::new(&round, method, result_fields, answer).answer().await)
 }
 
-/// Answers a subscription that the server handles itself, on a stream in any response mode. When
-/// the service drains, it ends with a result, as the transport's subscriptions do.
-pub(super) async fn subscribe<S: Clone + Send + Sync + 'static>(
-    node: &Arc<Node>,
-    server: &Arc<dyn ErasedServer<S>>,
-    state: S,
-    mut opening: Opening,
-    request: Request,
-    subscription: Subscription,
-) -> Outcome {
-    opening.mode = ResponseMode::Sse;
-    let result_fields = ResultFields { server: server.info(), cacheable: false };
-    let round = Round::new(node, opening);
-    let context = Context::of_read(Arc::clone(&round) as _, Read::default());
-    let method = request.method.clone();
-    let result = listen::result(round.id());
-    let expires_at = request.parts.extensions.get::<AccessToken>().and_then(AccessToken::expires_at);
-    let valid = expires_at.map(|expires_at| expires_at.duration_since(node.clock.now()).unwrap_or_default());
-    let expired = async move {
-        match valid {
-            Some(valid) => tokio::time::sleep(valid).await,
-            None => std::future::pending().await,
-        }
-    };
-    let answer = answer(node, server, state, &round, request, context);
-    let answer = Box::pin(async move {
-        tokio::select! {
-            biased;
-            () = subscription.over() => Ok(result),
-            () = expired => Ok(result),
-            answer = answer => answer,
-        }
-    });
-    Running::new(&round, method, result_fields, answer).answer().await
-}
-
 /// Returns the future that answers a call, by the server or by the transport.
-fn answer<S: Clone + Send + Sync + 'static>(
+pub(super) fn answer<S: Clone + Send + Sync + 'static>(
     node: &Arc<Node>,
     server: &Arc<dyn ErasedServer<S>>,
     state: S,
@@ -110,7 +71,7 @@ fn answer<S: Clone + Send + Sync + 'static>(
         }
         "tasks/get" | "tasks/update" | "tasks/cancel" if server.uses_tasks() => {
             let capabilities = context.client_capabilities().cloned().unwrap_or_default();
-            Box::pin(task::serve(Arc::clone(node), method, params, round.principal().cloned(), capabilities))
+            Box::pin(task::serve(Arc::clone(&node.member), method, params, round.principal().cloned(), capabilities))
         }
         _ => server.call(Call { method, id: round.id().clone(), params, parts, context }, state),
     }
@@ -137,7 +98,7 @@ fn open_request_state(
     };
     let given = opening.meta.input_responses.as_ref();
     if carried.is_some() || given.is_some() {
-        opening.inputs = Inputs::read(carried.as_deref(), given, node.clock.unix_millis())?;
+        opening.inputs = Inputs::read(carried.as_deref(), given, node.member.clock.unix_millis())?;
     }
     opening.input_scope = Some(asking);
     Ok(())

@@ -13,7 +13,9 @@ use crate::error::StoreError;
 use crate::handle::McpHandle;
 use crate::identity::Principal;
 use crate::message::{ClientCapabilities, ErrorObject, Implementation, ProtocolVersion, RawJson, RequestId, shown};
-use crate::server::channel::{Channel, ClientRequest, SessionAccess};
+use crate::server::channel::Channel;
+use crate::server::client_request::ClientRequest;
+use crate::server::session_access::SessionAccess;
 use crate::server::{ClientError, LogLevel};
 use crate::settings::ResponseMode;
 
@@ -50,7 +52,7 @@ impl Channel for Round {
     }
 
     fn handle(&self) -> McpHandle {
-        self.node().core.handle()
+        self.node().core.handle.clone()
     }
 
     /// A client receives no messages unless its request states a level (2026-07-28, Logging).

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 use crate::error::Rejection;
 use crate::message::{ErrorObject, RawJson};
-use crate::server::channel::Change;
+use crate::server::change::Change;
 use crate::settings::Limits;
 
 /// The changes that a client receives, in the order in which it asked.

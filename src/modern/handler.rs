@@ -12,12 +12,9 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{Span, field};
 
 use super::round::Round;
-use crate::core::LogLine;
-use crate::message::{ErrorObject, RawJson, shown};
+use crate::core::{Answer, LogLine};
+use crate::message::{ErrorObject, shown};
 use crate::panics::{Contained, Panicked};
-
-/// The answer to a call.
-pub(super) type Answer = Result<RawJson, ErrorObject>;
 
 /// A running handler. Dropping it cancels the call.
 pub(super) struct Handler {

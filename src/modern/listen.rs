@@ -18,19 +18,21 @@ use bytes::Bytes;
 use http::request::Parts;
 
 use super::filter::{Filter, Supported};
-use super::post::Request;
+use super::request::Request;
 use super::result_fields::ResultFields;
 use super::round::{Opening, Round};
 use super::run::Running;
 use super::subscriptions::Subscription;
 use super::{Node, call};
 use crate::error::Rejection;
+use crate::identity::AccessToken;
 use crate::message::{ClientCapabilities, RawJson, RequestId, write};
 use crate::outcome::Outcome;
-use crate::server::channel::Change;
+use crate::server::change::Change;
 use crate::server::context::Read;
 use crate::server::server_trait::ErasedServer;
 use crate::server::{Context, Discover};
+use crate::settings::ResponseMode;
 use crate::streams::{Frame, Frames, Source};
 
 pub(super) const METHOD: &str = "subscriptions/listen";
@@ -62,7 +64,7 @@ pub(super) async fn listen<S: Clone + Send + Sync + 'static>(
     node.core.in_background(Box::pin(async move { subscriptions.begin_receiving().await }));
     if server.handles_subscriptions() {
         subscription_entry.acknowledge(Supported::default())?;
-        return Ok(call::subscribe(node, server, state, opening, request, subscription_entry).await);
+        return Ok(subscribe(node, server, state, opening, request, subscription_entry).await);
     }
     let Request { params, parts, .. } = request;
     drop(params);
@@ -75,6 +77,43 @@ pub(super) async fn listen<S: Clone + Send + Sync + 'static>(
     let mut stream = SubscriptionStream { subscription, server: info, acknowledgement: None, subscription_entry };
     stream.acknowledgement = Some(stream.message(ACKNOWLEDGED, Some(("notifications", honoured.as_str()))));
     Ok(Outcome::Stream { prelude: None, source: Box::new(stream) })
+}
+
+/// Answers a subscription that the server handles itself, on a stream in any response mode. When
+/// the service drains, it ends with a result, as the transport's subscriptions do.
+async fn subscribe<S: Clone + Send + Sync + 'static>(
+    node: &Arc<Node>,
+    server: &Arc<dyn ErasedServer<S>>,
+    state: S,
+    mut opening: Opening,
+    request: Request,
+    subscription: Subscription,
+) -> Outcome {
+    opening.mode = ResponseMode::Sse;
+    let result_fields = ResultFields { server: server.info(), cacheable: false };
+    let round = Round::new(node, opening);
+    let context = Context::of_read(Arc::clone(&round) as _, Read::default());
+    let method = request.method.clone();
+    let result = result(round.id());
+    let expires_at = request.parts.extensions.get::<AccessToken>().and_then(AccessToken::expires_at);
+    let now = || node.member.clock.now();
+    let valid = expires_at.map(|expires_at| expires_at.duration_since(now()).unwrap_or_default());
+    let expired = async move {
+        match valid {
+            Some(valid) => tokio::time::sleep(valid).await,
+            None => std::future::pending().await,
+        }
+    };
+    let answer = call::answer(node, server, state, &round, request, context);
+    let answer = Box::pin(async move {
+        tokio::select! {
+            biased;
+            () = subscription.over() => Ok(result),
+            () = expired => Ok(result),
+            answer = answer => answer,
+        }
+    });
+    Running::new(&round, method, result_fields, answer).answer().await
 }
 
 /// Queries the capabilities of the server. If that fails, the error is the answer to the request.
@@ -94,7 +133,7 @@ async fn capabilities<S: Clone + Send + Sync + 'static>(
 
 /// Returns the final result of a subscription that the server handles itself. The other members are
 /// added as to every result.
-pub(super) fn result(id: &RequestId) -> RawJson {
+fn result(id: &RequestId) -> RawJson {
     RawJson::trusted(format!(r#"{{"_meta":{{"io.modelcontextprotocol/subscriptionId":{}}}}}"#, id.as_json()))
 }
 

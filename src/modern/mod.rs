@@ -13,6 +13,8 @@
 //! | module | contents |
 //! |---|---|
 //! | [`node`] | the part of a service that serves this revision |
+//! | [`member`] | the service as a member of its engine, for tasks |
+//! | [`request`] | what the edge admitted |
 //! | [`admit`] | the checks of a request's metadata, in their order |
 //! | [`call`] | calls: routed to the server, with the values of earlier rounds |
 //! | [`mirror`] | the headers that must repeat the body |
@@ -39,10 +41,12 @@ mod filter;
 mod handler;
 mod input;
 mod listen;
+mod member;
 mod mirror;
 mod node;
 mod pending;
 mod post;
+mod request;
 mod request_keys;
 mod result_fields;
 mod round;
@@ -52,4 +56,5 @@ mod subscriptions;
 mod task;
 
 pub(crate) use node::Node;
-pub(crate) use post::{Incoming, post};
+pub(crate) use post::post;
+pub(crate) use request::Incoming;

@@ -2,11 +2,11 @@
 //! announcements that it received.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio_util::sync::CancellationToken;
 
-use super::signals::Signals;
+use super::member::Member;
 use super::subscriptions::Subscriptions;
 use super::task::TaskMap;
 use crate::clock::WallClock;
@@ -14,13 +14,13 @@ use crate::core::{Core, Received, Recheck};
 use crate::error::StoreError;
 use crate::identity::Principal;
 use crate::seal::Sealer;
-use crate::store::{Announced, EngineFuture, NodeId};
+use crate::store::{Announced, EngineFuture, SignalHandler};
 
 /// The part of one service that serves the stateless revision.
 pub(crate) struct Node {
     pub(super) core: Arc<Core>,
-    /// The name under which the engine knows it.
-    pub(super) id: NodeId,
+    /// What tasks know of this node.
+    pub(super) member: Arc<Member>,
     /// Subscription streams. They do not keep this alive, and end with it.
     pub(super) subscriptions: Arc<Subscriptions>,
     /// The announcements received here.
@@ -28,27 +28,29 @@ pub(crate) struct Node {
     /// Re-checks of announcements that are due.
     pub(super) rechecks: Recheck,
     /// The tasks that run here.
-    pub(super) tasks: TaskMap,
+    pub(super) tasks: Arc<TaskMap>,
     pub(super) sealer: Sealer,
-    pub(super) clock: WallClock,
-    /// Cancels the work that still runs when the service can wait no longer.
-    pub(super) cut: CancellationToken,
 }
 
 impl Node {
-    pub(crate) fn new(core: &Arc<Core>) -> Arc<Self> {
-        let policy = core.settings.policy();
+    /// Creates a node, whose signals the engine gives to the handler.
+    pub(super) fn new(
+        core: &Arc<Core>,
+        handler: impl FnOnce(&Arc<Subscriptions>, &Weak<Self>) -> Arc<dyn SignalHandler>,
+    ) -> Arc<Self> {
         let subscriptions = Subscriptions::new(&core.settings.limits);
-        Arc::new_cyclic(|me| Self {
-            core: Arc::clone(core),
-            id: core.engine.join(Arc::new(Signals::new(&subscriptions, me.clone())), policy),
-            subscriptions,
-            received: Received::default(),
-            rechecks: Recheck::default(),
-            tasks: TaskMap::new(),
-            sealer: Sealer::new(&core.settings.inputs.keys),
-            clock: WallClock::new(),
-            cut: CancellationToken::new(),
+        Arc::new_cyclic(|me| {
+            let id = core.engine.join(handler(&subscriptions, me), core.settings.policy());
+            let (clock, cut) = (WallClock::new(), CancellationToken::new());
+            Self {
+                core: Arc::clone(core),
+                member: Arc::new(Member { core: Arc::clone(core), id, clock, cut }),
+                subscriptions,
+                received: Received::default(),
+                rechecks: Recheck::default(),
+                tasks: Arc::default(),
+                sealer: Sealer::new(&core.settings.inputs.keys),
+            }
         })
     }
 
@@ -83,13 +85,12 @@ impl Node {
 
     /// Ends running calls, when the service can wait no longer.
     pub(crate) fn cut_calls(&self) {
-        self.cut.cancel();
+        self.member.cut.cancel();
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
-        self.core.engine.leave(self.id);
         self.subscriptions.end();
     }
 }

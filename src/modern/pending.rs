@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use super::filter::{Filter, Supported};
-use crate::server::channel::Change;
+use crate::server::change::Change;
 
 /// The pending changes of a reader, and its filter.
 #[derive(Debug)]

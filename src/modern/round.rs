@@ -19,17 +19,16 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 
 use super::Node;
-use super::handler::Answer;
 use super::input::{self, Bounds, Inputs};
 use super::task::TaskRun;
-use crate::core::{Core, LogLine, Permit};
+use crate::core::{Answer, Core, LogLine, Permit};
 use crate::edge::BodyShare;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Account, Peer, Principal};
 use crate::message::{
     ClientCapabilities, ErrorObject, Implementation, ProtocolVersion, RawJson, RequestId, RequestMeta,
 };
-use crate::server::channel::ClientRequest;
+use crate::server::client_request::ClientRequest;
 use crate::server::{ClientError, LogLevel};
 use crate::settings::{self, ResponseMode};
 use crate::streams::Queue;
@@ -277,7 +276,7 @@ impl Round {
             self.end_with(ErrorObject::new(ErrorObject::INTERNAL_ERROR, TOO_LARGE)).await;
             return false;
         }
-        match TaskRun::begin(&self.node, self.principal.as_ref(), self.peer).await {
+        match TaskRun::begin(&self.node.member, &self.node.tasks, self.principal.as_ref(), self.peer).await {
             Ok(begun) => {
                 // If the call is a task already, or has ended, the new task is discarded.
                 let is_task = {
@@ -325,7 +324,7 @@ impl Round {
         };
         let settings = &self.node.core.settings.inputs;
         let bounds = Bounds {
-            now: self.node.clock.unix_millis(),
+            now: self.node.member.clock.unix_millis(),
             lifetime: u64::try_from(settings.lifetime.as_millis()).unwrap_or(u64::MAX),
             rounds: settings.max_rounds,
             bytes: settings.max_state_bytes,

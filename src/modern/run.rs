@@ -24,10 +24,11 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
 
-use super::handler::{Answer, Handler};
+use super::handler::Handler;
 use super::result_fields::ResultFields;
 use super::round::Round;
 use super::task::TaskRun;
+use crate::core::Answer;
 use crate::error::Rejection;
 use crate::message::{ErrorObject, RawJson, RequestId};
 use crate::outcome::Outcome;
@@ -120,7 +121,7 @@ impl Running {
         tokio::select! {
             biased;
             progress = inline => progress,
-            () = round.node().cut.cancelled() => Progress::Answered(Err(shutting_down())),
+            () = round.node().member.cut.cancelled() => Progress::Answered(Err(shutting_down())),
         }
     }
 
@@ -135,7 +136,7 @@ impl Running {
                 biased;
                 progress = poll_fn(|cx| poll(&mut handler, &round, cx)) => progress,
                 () = queue.reader_left() => return,
-                () = node.cut.cancelled() => Progress::Answered(Err(shutting_down())),
+                () = node.member.cut.cancelled() => Progress::Answered(Err(shutting_down())),
             };
             let answer = match progress {
                 Progress::BecameTask(task) => {
@@ -171,7 +172,7 @@ fn settle(round: &Round, answer: Answer) -> Answer {
 /// Runs the handler of a task until it has answered or is stopped.
 fn go_on(mut handler: Handler, round: &Round, task: Arc<TaskRun>) {
     round.release();
-    let cut = round.node().cut.clone();
+    let cut = round.node().member.cut.clone();
     round.node().core.tasks.spawn(async move {
         let answer = tokio::select! {
             biased;

@@ -7,22 +7,29 @@ use std::time::Duration;
 
 use super::Node;
 use super::subscriptions::Subscriptions;
-use crate::core::Missed;
+use crate::core::{Core, Missed};
 use crate::error::StoreErrorKind;
 use crate::identity::TaskId;
-use crate::server::channel::EVERYTHING;
+use crate::server::change::EVERYTHING;
 use crate::store::{Signal, SignalHandler};
 
 /// Receives signals for the service. Its references are weak, so that an engine that outlives the
 /// service does not keep the service alive.
 #[derive(Debug)]
-pub(super) struct Signals {
+struct Signals {
     subscriptions: Weak<Subscriptions>,
     node: Weak<Node>,
 }
 
+impl Node {
+    /// Joins the engine of a service.
+    pub(crate) fn join(core: &Arc<Core>) -> Arc<Self> {
+        Self::new(core, |subscriptions, me| Arc::new(Signals::new(subscriptions, Weak::clone(me))))
+    }
+}
+
 impl Signals {
-    pub(super) fn new(subscriptions: &Arc<Subscriptions>, node: Weak<Node>) -> Self {
+    fn new(subscriptions: &Arc<Subscriptions>, node: Weak<Node>) -> Self {
         Self { subscriptions: Arc::downgrade(subscriptions), node }
     }
 
@@ -115,7 +122,7 @@ mod tests {
     use super::*;
     use crate::message::RawJson;
     use crate::modern::filter::Filter;
-    use crate::server::channel::Change;
+    use crate::server::change::Change;
     use crate::settings::Limits;
 
     #[test]

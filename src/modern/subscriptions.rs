@@ -26,7 +26,7 @@ use crate::core::{Full, Permit, Quota};
 use crate::error::Rejection;
 use crate::identity::{Account, Principal};
 use crate::message::RawJson;
-use crate::server::channel::Change;
+use crate::server::change::Change;
 use crate::settings::Limits;
 
 /// All subscriptions of this service.

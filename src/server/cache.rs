@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Context, IntoResourceContents, ResourceContents, ToolError};
+use super::Context;
 use crate::message::Era;
 
 /// How long clients of 2026-07-28 may keep a result, and who may share it.
@@ -19,7 +19,7 @@ use crate::message::Era;
 ///
 /// Set it for lists and discovery with [`McpServer::cache`](crate::McpServer::cache), for a
 /// resource with [`Resource::cache`](super::Resource::cache), and for the contents that a handler
-/// returns with [`Cached`].
+/// returns with [`Cached`](super::Cached).
 ///
 /// ```
 /// use std::time::Duration;
@@ -53,25 +53,6 @@ pub enum CacheScope {
     #[default]
     Private,
 }
-
-/// Contents of a resource with a cache hint: a handler returns this in place of the contents. It
-/// takes precedence over [`Resource::cache`](super::Resource::cache).
-///
-/// ```
-/// use std::time::Duration;
-///
-/// use mcp_http::McpServer;
-/// use mcp_http::server::{CacheHint, Cached};
-///
-/// async fn forecast() -> Cached<String> {
-///     Cached(CacheHint::private(Duration::from_secs(600)), "Rain.".to_owned())
-/// }
-///
-/// let server: McpServer =
-///     McpServer::new("weather", "1.0.0").resource("weather://today", "today", forecast);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cached<T>(pub CacheHint, pub T);
 
 impl CacheHint {
     /// Returns a private hint. The time is rounded down to whole milliseconds, at most 2^53-1: the
@@ -128,16 +109,6 @@ const fn millis(ttl: Duration) -> u64 {
     if millis > MAX_MILLIS as u128 { MAX_MILLIS } else { millis as u64 }
 }
 
-impl<T: IntoResourceContents> IntoResourceContents for Cached<T> {
-    fn into_resource_contents(self) -> Result<Vec<ResourceContents>, ToolError> {
-        self.1.into_resource_contents()
-    }
-
-    fn cache_hint(&self) -> Option<CacheHint> {
-        Some(self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,15 +131,5 @@ mod tests {
             assert_eq!(written(hint), wanted);
             assert_eq!(serde_json::to_string(&hint).unwrap(), wanted);
         }
-    }
-
-    #[test]
-    fn wrappers_forward_the_cache_hint() {
-        let hint = CacheHint::private(Duration::from_secs(1));
-        assert_eq!(Some(Cached(hint, "a")).cache_hint(), Some(hint));
-        assert_eq!(Ok::<_, ToolError>(Some(Cached(hint, "a"))).cache_hint(), Some(hint));
-        assert_eq!(None::<Cached<&str>>.cache_hint(), None);
-        assert_eq!(Err::<Cached<&str>, _>(ToolError::new("no")).cache_hint(), None);
-        assert_eq!("a".cache_hint(), None);
     }
 }

@@ -7,13 +7,14 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::channel::{Channel, ClientRequest, check_request};
-use super::{ClientError, Session};
+use super::amount::Number;
+use super::channel::Channel;
+use super::client_request::{ClientRequest, check_request};
+use super::{Amount, Cancellation, ClientError, LogLevel, Session, Total};
 use crate::error::StoreError;
 use crate::handle::McpHandle;
 use crate::identity::Principal;
@@ -54,77 +55,6 @@ pub(crate) struct Read {
     pub(crate) progress_token: Option<RawJson>,
     /// `name`, a JSON string, and `arguments`.
     pub(crate) named: Option<(RawJson, Option<RawJson>)>,
-}
-
-/// A client's `notifications/cancelled` for a call.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Cancellation {
-    /// The client's reason.
-    pub reason: Option<String>,
-    /// The head of the HTTP request that carried it.
-    pub parts: Box<Parts>,
-}
-
-/// The severity of a log message, from RFC 5424, least severe first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum LogLevel {
-    Debug,
-    Info,
-    Notice,
-    Warning,
-    Error,
-    Critical,
-    Alert,
-    Emergency,
-}
-
-/// A number for progress: any of Rust's number types.
-pub trait Amount: Send + private::Sealed {
-    /// Returns the number as the protocol has it. It is rounded beyond 2^53, which no progress bar
-    /// shows.
-    fn amount(self) -> f64;
-}
-
-/// The total [`Amount`] of work, if it is known.
-pub trait Total: Send + private::Sealed {
-    /// Returns the number as the protocol has it.
-    fn total(self) -> Option<f64>;
-}
-
-mod private {
-    pub trait Sealed {}
-}
-
-macro_rules! amounts {
-    ($($number:ty),*) => {$(
-        impl private::Sealed for $number {}
-
-        impl Amount for $number {
-            #[allow(clippy::cast_lossless, clippy::cast_precision_loss)]
-            fn amount(self) -> f64 {
-                self as f64
-            }
-        }
-
-        impl Total for $number {
-            fn total(self) -> Option<f64> {
-                Some(self.amount())
-            }
-        }
-    )*};
-}
-
-amounts!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize, f32, f64);
-
-impl private::Sealed for Option<f64> {}
-
-impl Total for Option<f64> {
-    fn total(self) -> Self {
-        self
-    }
 }
 
 impl Context {
@@ -569,19 +499,4 @@ struct Log<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     logger: Option<&'a str>,
     data: RawJson,
-}
-
-/// A number that is written without `.0` if it is whole, as in a count of steps.
-struct Number(f64);
-
-impl Serialize for Number {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        const EXACT: f64 = 9_007_199_254_740_992.0;
-        if self.0.fract() == 0.0 && self.0.abs() < EXACT {
-            #[allow(clippy::cast_possible_truncation)]
-            serializer.serialize_i64(self.0 as i64)
-        } else {
-            serializer.serialize_f64(self.0)
-        }
-    }
 }

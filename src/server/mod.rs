@@ -19,47 +19,61 @@
 //! | let clients cache results | [`CacheHint`], [`Cached`] |
 //! | serve another framework in place of [`McpServer`] | [`Server`], at the level of JSON-RPC |
 
+mod amount;
 mod cache;
+mod cached;
+mod cancellation;
 mod catalog;
+pub(crate) mod change;
 pub(crate) mod channel;
 mod client_error;
+pub(crate) mod client_request;
 mod completion;
 mod content;
 pub(crate) mod context;
 mod discovery;
 mod extension;
+mod extensions;
+mod extract;
 pub(crate) mod handler;
 mod input;
+mod log_level;
 mod mirror;
 mod prompt;
 mod resource;
 mod schema;
 pub(crate) mod server_trait;
 mod session;
+pub(crate) mod session_access;
 mod tool;
 pub(crate) mod typed;
 
-pub use cache::{CacheHint, CacheScope, Cached};
+pub use amount::{Amount, Total};
+pub use cache::{CacheHint, CacheScope};
+pub use cached::Cached;
+pub use cancellation::Cancellation;
 pub use catalog::Catalog;
 pub use client_error::ClientError;
 pub use completion::{Completion, CompletionRequest, IntoCompletion};
 pub use content::{Annotations, Content, Icon, IntoResourceContents, ResourceContents, ResourceLink, Role, Theme};
 pub(crate) use context::Context;
-pub use context::{Amount, Cancellation, LogLevel, Total};
 pub use discovery::Discovery;
 pub use extension::{IntoMethodResult, ProtocolExtension};
+pub use extensions::Extensions;
+pub use extract::SessionRejection;
 pub use handler::{Form, FromCall, Handler, Meta};
 pub use input::{
     DEFAULT_PERSON_TIMEOUT, DEFAULT_PROGRAM_TIMEOUT, Elicit, ElicitUrl, Elicited, ListRoots, ModelPreferences, Root,
     Sample, SamplingMessage, SamplingRequest, SamplingResult,
 };
+pub use log_level::LogLevel;
 pub use mirror::MirroredArguments;
 pub use prompt::{GetPromptResult, IntoPromptResult, Prompt, PromptArgument, PromptMessage};
 pub use resource::{Resource, ResourceTemplate};
 #[cfg(feature = "rmcp")]
 pub(crate) use schema::plain_schemas;
 pub use server_trait::{Call, Discover, Initialize, Notification, Server};
-pub use session::{Extensions, Session, SessionRejection, WeakSession};
+pub use session::{Session, WeakSession};
 pub use tool::{
     CallToolResult, Internal, IntoToolError, IntoToolResult, ResultForm, TaskSupport, Tool, ToolAnnotations, ToolError,
 };

@@ -1,28 +1,21 @@
 //! Session: the API of a session for server code. It gives access to its info, its state, and its
 //! client outside of any call.
 
-use std::any::{Any, TypeId};
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use axum::extract::FromRequestParts;
-use axum::response::{IntoResponse, Response};
-use http::request::Parts;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::channel::{SessionAccess, check_request};
-use super::{ClientError, Context, LogLevel};
-use crate::error::{Rejection, StoreError};
-use crate::handle::McpHandle;
-use crate::identity::{SessionId, SessionInfo};
+use super::client_request::check_request;
+use super::session_access::SessionAccess;
+use super::{ClientError, Extensions, LogLevel};
+use crate::error::StoreError;
+use crate::identity::SessionInfo;
 use crate::message::RawJson;
-use crate::panics::{call, drop_quietly};
 
-/// A session of the session revisions, from a [`Context`] or, on your own route, as an extractor.
+/// A session of the session revisions, from a [`Context`](super::Context) or, on your own route, as an extractor.
 #[derive(Debug, Clone)]
 pub struct Session {
     inner: Arc<dyn SessionAccess>,
@@ -157,14 +150,14 @@ impl Session {
         self.inner.stream_opened()
     }
 
-    /// Returns `true` if the client wants log messages of this severity; see [`Context::logs`].
+    /// Returns `true` if the client wants log messages of this severity; see [`Context::logs`](super::Context::logs).
     #[must_use]
     pub fn logs(&self, level: LogLevel) -> bool {
         level as u8 >= self.inner.log_level()
     }
 
     /// Sends a request to the client on the session's standalone stream, and waits for the answer,
-    /// at most for `timeout`. While a call runs, use [`Context::request`].
+    /// at most for `timeout`. While a call runs, use [`Context::request`](super::Context::request).
     ///
     /// # Errors
     ///
@@ -217,7 +210,7 @@ impl Session {
 
     /// Subscribes the session to updates of one resource. A custom [`Server`](super::Server) calls
     /// this for `resources/subscribe`. The client then receives what
-    /// [`McpHandle::resource_updated`] announces.
+    /// [`McpHandle::resource_updated`](crate::McpHandle::resource_updated) announces.
     ///
     /// # Errors
     ///
@@ -249,87 +242,6 @@ impl Session {
     }
 }
 
-/// The session of a request, as an argument of a tool's handler or of your own route.
-///
-/// A handler with this argument serves clients of the session revisions only. Calls of 2026-07-28
-/// and of stateless mode have no session and fail with an internal error (-32603; the log has the
-/// reason). A handler that works without a session takes the [`Context`] and calls
-/// [`Context::session`].
-///
-/// On your own route it is the session that the `Mcp-Session-Id` header names, if it belongs to the
-/// principal of the request. The route needs the service: place it below an
-/// [`McpLayer`](crate::McpLayer), or add the [`McpHandle`] as an [`Extension`](axum::Extension).
-///
-/// ```
-/// use axum::{Extension, Router, routing::get};
-/// use mcp_http::server::Session;
-/// use mcp_http::{McpServer, McpService};
-///
-/// async fn whoami(session: Session) -> String {
-///     session.info().client.name.clone()
-/// }
-///
-/// let mcp = McpService::new(McpServer::new("doc", "1"));
-/// let app: Router = Router::new()
-///     .route("/whoami", get(whoami).layer(Extension(mcp.handle())))
-///     .nest("/mcp", mcp.into_router());
-/// # let _ = app;
-/// ```
-impl<S: Sync> FromRequestParts<S> for Session {
-    type Rejection = SessionRejection;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, SessionRejection> {
-        if let Some(context) = parts.extensions.get::<Context>() {
-            return context.session().ok_or_else(|| {
-                tracing::error!("a handler takes a Session, but its call has none: the client uses 2026-07-28, or the service is stateless");
-                SessionRejection(Rejection::Internal)
-            });
-        }
-        let Some(handle) = parts.extensions.get::<McpHandle>().cloned() else {
-            tracing::error!("a route takes a Session but has no service: add McpLayer or Extension(handle) to it");
-            return Err(SessionRejection(Rejection::Internal));
-        };
-        let header = parts.headers.get("mcp-session-id").ok_or(SessionRejection(Rejection::SessionRequired))?;
-        let id = header.to_str().ok().and_then(SessionId::parse).ok_or(SessionRejection(Rejection::SessionNotFound))?;
-        let Ok(principal) = call(|| handle.principal_of(parts)) else {
-            return Err(SessionRejection(Rejection::Internal));
-        };
-        handle.session_of(id, principal.as_ref()).await.map_err(SessionRejection)
-    }
-}
-
-/// The rejection of a request without a [`Session`]. The request names no session (400), or none of
-/// its principal (404), or the session engine cannot be reached (503). With status 500 the route
-/// has no service or the revision has no sessions; the log has the reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionRejection(Rejection);
-
-impl SessionRejection {
-    /// Returns the rejection.
-    #[must_use]
-    pub fn rejection(&self) -> &Rejection {
-        &self.0
-    }
-}
-
-impl fmt::Display for SessionRejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for SessionRejection {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
-    }
-}
-
-impl IntoResponse for SessionRejection {
-    fn into_response(self) -> Response {
-        (self.0.status(), self.0.to_string()).into_response()
-    }
-}
-
 /// A reference to a [`Session`] that does not keep it alive.
 #[derive(Debug, Clone)]
 pub struct WeakSession(Weak<dyn SessionAccess>);
@@ -339,73 +251,5 @@ impl WeakSession {
     #[must_use]
     pub fn upgrade(&self) -> Option<Session> {
         self.0.upgrade().map(Session::new)
-    }
-}
-
-/// A map of values by type, for values that belong to a session and cannot be stored.
-#[derive(Default)]
-pub struct Extensions {
-    /// Allocated on first use: an idle session has no map. Never locked across an await.
-    values: Mutex<Option<Box<Values>>>,
-}
-
-type Values = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
-
-impl Extensions {
-    pub(crate) fn is_empty(&self) -> bool {
-        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
-        values.as_ref().is_none_or(|values| values.is_empty())
-    }
-
-    /// Moves all values into a new map.
-    pub(crate) fn take(&self) -> Self {
-        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Self { values: Mutex::new(values) }
-    }
-
-    /// Returns the value of a type, if there is one.
-    #[must_use]
-    pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
-        values.as_ref()?.get(&TypeId::of::<T>())?.clone().downcast().ok()
-    }
-
-    /// Inserts a value and returns the previous one of the same type.
-    pub fn insert<T: Send + Sync + 'static>(&self, value: T) -> Option<Arc<T>> {
-        let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
-        values.get_or_insert_default().insert(TypeId::of::<T>(), Arc::new(value))?.downcast().ok()
-    }
-
-    /// Returns the value of a type, and creates it if there is none. Concurrent callers get the
-    /// same value.
-    pub fn get_or_insert_with<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> Arc<T> {
-        let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
-        let values = values.get_or_insert_default();
-        let known = values.get(&TypeId::of::<T>()).cloned().and_then(|value| value.downcast().ok());
-        known.unwrap_or_else(|| {
-            let made = Arc::new(make());
-            values.insert(TypeId::of::<T>(), Arc::clone(&made) as _);
-            made
-        })
-    }
-
-    /// Removes a value and returns it.
-    pub fn remove<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
-        values.as_mut()?.remove(&TypeId::of::<T>())?.downcast().ok()
-    }
-}
-
-/// Values are dropped with the session, by whichever task ends it.
-impl Drop for Extensions {
-    fn drop(&mut self) {
-        let values = self.values.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        values.into_iter().flat_map(|values| values.into_values()).for_each(drop_quietly);
-    }
-}
-
-impl fmt::Debug for Extensions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Extensions").finish_non_exhaustive()
     }
 }

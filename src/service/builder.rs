@@ -2,7 +2,7 @@
 //! service.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::{McpService, RejectionHook, Shared};
 use crate::clock::WallClock;
@@ -31,6 +31,18 @@ pub struct McpServiceBuilder<S = ()> {
     versions: Vec<ProtocolVersion>,
     engine: Option<Arc<dyn SessionEngine>>,
     on_rejection: Option<RejectionHook>,
+}
+
+impl<S: Clone + Send + Sync + 'static> McpService<S> {
+    /// Starts a service with the default settings.
+    pub fn new(server: impl Server<S>) -> Self {
+        McpServiceBuilder::new(server).start()
+    }
+
+    /// Returns a builder, to change the settings.
+    pub fn builder(server: impl Server<S>) -> McpServiceBuilder<S> {
+        McpServiceBuilder::new(server)
+    }
 }
 
 impl<S: Clone + Send + Sync + 'static> McpServiceBuilder<S> {
@@ -136,31 +148,16 @@ impl<S: Clone + Send + Sync + 'static> McpServiceBuilder<S> {
             },
             bodies: Budget::new(self.settings.limits.max_total_body_bytes, self.settings.limits.max_body_bytes),
         };
-        let core = Core::new(engine, self.settings, versions);
-        let (legacy, modern) = (legacy::Node::new(&core), modern::Node::new(&core));
-        let handle = McpHandle::new(&core, &legacy, &modern);
-        core.set_handle(handle.clone());
-        self.server.on_mount(&handle);
-        let counting = Arc::downgrade(&core);
-        let (timeout, unread) = (core.settings.streams.write_timeout, core.settings.limits.max_unread_response_bytes);
-        let watch = Watch::new(timeout, unread, move || {
-            if let Some(core) = counting.upgrade() {
-                core.counters.slow_reader();
-            }
-        });
         let (server, on_rejection) = (self.server, self.on_rejection);
-        let drains = Drains::new(&core.tasks);
-        McpService(Arc::new(Shared {
-            server,
-            core,
-            legacy,
-            modern,
-            gate,
-            clock: WallClock::new(),
-            watch,
-            drains,
-            on_rejection,
-        }))
+        let shared = Arc::new_cyclic(|me: &Weak<Shared<S>>| {
+            let handle = McpHandle::new(Weak::clone(me) as _);
+            let core = Core::new(engine, self.settings, versions, handle);
+            let (legacy, modern) = (legacy::Node::join(&core), modern::Node::join(&core));
+            let (clock, watch, drains) = (WallClock::new(), watch(&core), Drains::new(&core.tasks));
+            Shared { server, core, legacy, modern, gate, clock, watch, drains, on_rejection }
+        });
+        shared.server.on_mount(&shared.core.handle);
+        McpService(shared)
     }
 
     /// Returns the revisions to serve, among those that the server supports.
@@ -172,6 +169,17 @@ impl<S: Clone + Send + Sync + 'static> McpServiceBuilder<S> {
         }
         versions
     }
+}
+
+/// Returns the watch over responses that their clients do not read.
+fn watch(core: &Arc<Core>) -> Arc<Watch> {
+    let (timeout, unread) = (core.settings.streams.write_timeout, core.settings.limits.max_unread_response_bytes);
+    let counting = Arc::downgrade(core);
+    Watch::new(timeout, unread, move || {
+        if let Some(core) = counting.upgrade() {
+            core.counters.slow_reader();
+        }
+    })
 }
 
 impl<S> fmt::Debug for McpServiceBuilder<S> {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{at_least_one, positive};
 use crate::error::ConfigError;
 use crate::message;
-use crate::server::channel::{CLIENT_REQUEST, SAMPLING_REQUEST, SUBSCRIPTION_URI};
+use crate::server::change::SUBSCRIPTION_URI;
+use crate::server::client_request::{CLIENT_REQUEST, SAMPLING_REQUEST};
 use crate::store::Policy;
 
 /// How much clients may use at the same time. Pass this to

@@ -24,7 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "core",
         &["counters", "error", "handle", "identity", "message", "panics", "server", "settings", "store", "throttle"],
     ),
-    ("handle", &["counters", "error", "core", "identity", "legacy", "modern", "server", "store"]),
+    ("handle", &["counters", "error", "identity", "server", "store"]),
     ("header", &[]),
     ("identity", &["message"]),
     ("layer", &["handle", "mount", "service"]),
@@ -55,8 +55,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "service",
         &[
-            "clock", "edge", "encode", "error", "core", "handle", "identity", "legacy", "message", "modern", "outcome",
-            "panics", "router", "server", "settings", "store", "streams",
+            "clock", "counters", "edge", "encode", "error", "core", "handle", "identity", "legacy", "message",
+            "modern", "outcome", "panics", "server", "settings", "store", "streams",
         ],
     ),
     ("settings", &["error", "identity", "message", "server", "store"]),
@@ -191,7 +191,7 @@ fn imports_are_followed_to_their_definitions() {
         ),
         ("b/mod.rs", "mod one;\npub mod two;\nmod three;\npub use three::Three;\n"),
         ("b/one.rs", "use super::two::Two;\n#[cfg(test)]\nmod tests {\n    use super::super::three;\n}\n"),
-        ("b/two.rs", "fn f<'a>(c: char) -> impl Sized + use<'a> { super::one::g('\"') }\n"),
+        ("b/two.rs", "pub(in crate::a) fn f<'a>(c: char) -> impl Sized + use<'a> { super::one::g('\"') }\n"),
         ("b/three.rs", "use crate::b::two::{Two};\n"),
     ];
     let src = Path::new("src");

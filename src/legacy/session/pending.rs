@@ -1,23 +1,18 @@
-//! The pending requests of a session to its client, and the tasks that wait for their answers.
-
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+//! Pending requests to a client: what waits for an answer, and the lookups of answers that run.
 
 use tokio::sync::oneshot;
 
-use super::LiveSession;
-use crate::core::LogLine;
-use crate::error::{StoreError, StoreErrorKind};
-use crate::legacy::Node;
 use crate::message::RawJson;
-use crate::store::{STANDALONE, StreamNo};
 
 /// The answer of a client.
 pub(in crate::legacy) type Answer = Result<RawJson, RawJson>;
 
-/// A pending request to the client.
+/// The pending requests of one session.
+#[derive(Debug, Default)]
+pub(super) struct PendingRequests(Vec<PendingRequest>);
+
 #[derive(Debug)]
-pub(super) struct PendingRequest {
+struct PendingRequest {
     id: Box<str>,
     /// The request has been written to its stream, so the engine must know it.
     sent: bool,
@@ -28,115 +23,62 @@ pub(super) struct PendingRequest {
     sender: Option<oneshot::Sender<Answer>>,
 }
 
-/// A lookup of an answer in the engine. If it is dropped before its end, it has found nothing.
-#[derive(Debug)]
-pub(in crate::legacy) struct Lookup {
-    session: Arc<LiveSession>,
-    id: Box<str>,
-    /// The request had been written when the lookup began.
-    sent: bool,
-    /// The lookup no longer counts as running.
-    over: bool,
-}
-
-impl Lookup {
-    /// Processes the result of the lookup. If the engine does not know a request that was written,
-    /// it has lost it, unless another lookup has just found its answer.
-    pub(in crate::legacy) fn found(mut self, taken: Result<Option<Answer>, StoreError>) {
-        if let Ok(Some(answer)) = taken {
-            return self.session.answered(&self.id, answer);
-        }
-        let is_unknown = taken.is_err_and(|error| error.kind() == StoreErrorKind::NotFound);
-        self.over = true;
-        let (session, request, was_asked) = (&self.session, &*self.id, self.sent);
-        let sender = session.change_pending(request, |waiting| {
-            waiting.lookups -= 1;
-            let forgotten = is_unknown && was_asked && waiting.lookups == 0;
-            if forgotten { waiting.sender.take() } else { None }
-        });
-        if sender.flatten().is_some()
-            && let Some(left_out) = session.node.upgrade().and_then(|node| node.log_line(LogLine::Forgotten))
-        {
-            tracing::warn!(session = ?session.info.id, request, left_out, "a question was forgotten that no client had answered");
-        }
-    }
-}
-
-impl Drop for Lookup {
-    fn drop(&mut self) {
-        if !self.over {
-            self.session.change_pending(&self.id, |waiting| waiting.lookups -= 1);
-        }
-    }
-}
-
-impl LiveSession {
-    /// Returns an id that no other request of the session ever has. Other nodes write to other
-    /// streams; on the standalone stream the node's number is part of the id.
-    pub(in crate::legacy) fn open_request(&self, stream: StreamNo, node: &Node) -> Box<str> {
-        let count = self.requests_opened.fetch_add(1, Ordering::Relaxed);
-        match stream {
-            STANDALONE => format!("s{stream}-{}-{count}", node.id.0).into(),
-            stream => format!("s{stream}-{count}").into(),
-        }
+impl PendingRequests {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
-    /// Starts to wait for the answer to a request. Returns `None` if the session has ended.
-    pub(in crate::legacy) fn wait_for(&self, request: Box<str>) -> Option<oneshot::Receiver<Answer>> {
-        let mut live = self.live();
-        if live.ended {
-            return None;
-        }
+    /// Starts to wait for the answer to a request.
+    pub(super) fn add(&mut self, id: Box<str>) -> oneshot::Receiver<Answer> {
         let (sender, receiver) = oneshot::channel();
-        live.waiting.push(PendingRequest { id: request, sent: false, lookups: 0, sender: Some(sender) });
-        Some(receiver)
+        self.0.push(PendingRequest { id, sent: false, lookups: 0, sender: Some(sender) });
+        receiver
     }
 
     /// Stops waiting for an answer. Returns `false` if the wait was already over.
-    pub(in crate::legacy) fn stop_waiting(&self, request: &str) -> bool {
-        let mut live = self.live();
-        let before = live.waiting.len();
-        live.waiting.retain(|waiting| *waiting.id != *request);
-        live.waiting.len() < before
+    pub(super) fn remove(&mut self, id: &str) -> bool {
+        let before = self.0.len();
+        self.0.retain(|request| *request.id != *id);
+        self.0.len() < before
     }
 
-    pub(in crate::legacy) fn answered(&self, request: &str, answer: Answer) {
-        let sender = {
-            let mut live = self.live();
-            let at = live.waiting.iter().position(|waiting| *waiting.id == *request);
-            at.and_then(|at| live.waiting.swap_remove(at).sender)
-        };
-        if let Some(sender) = sender {
-            // The waiting task may have just ended.
-            let _ = sender.send(answer);
+    /// Ends the wait, and returns where the answer goes.
+    pub(super) fn answered(&mut self, id: &str) -> Option<oneshot::Sender<Answer>> {
+        let at = self.0.iter().position(|request| *request.id == *id)?;
+        self.0.swap_remove(at).sender
+    }
+
+    pub(super) fn mark_sent(&mut self, id: &str) {
+        if let Some(request) = self.find(id) {
+            request.sent = true;
         }
     }
 
-    fn change_pending<T>(&self, request: &str, change: impl FnOnce(&mut PendingRequest) -> T) -> Option<T> {
-        self.live().waiting.iter_mut().find(|waiting| *waiting.id == *request).map(change)
+    /// Records that there will be no answer. Dropping the result wakes the task that waits.
+    pub(super) fn mark_unsent(&mut self, id: &str) -> Option<oneshot::Sender<Answer>> {
+        self.find(id)?.sender.take()
     }
 
-    /// Records that the request has been written to its stream.
-    pub(in crate::legacy) fn mark_sent(&self, request: &str) {
-        self.change_pending(request, |waiting| waiting.sent = true);
+    /// Begins a lookup. Returns whether the request had been written, or `None` if no task waits.
+    pub(super) fn begin_lookup(&mut self, id: &str) -> Option<bool> {
+        let request = self.find(id)?;
+        request.lookups += 1;
+        Some(request.sent)
     }
 
-    /// Records that the request could not be written. Its waiting task wakes up and withdraws it.
-    pub(in crate::legacy) fn mark_unsent(&self, request: &str) {
-        let sender = self.change_pending(request, |waiting| waiting.sender.take());
-        drop(sender);
+    /// Ends a lookup that found nothing. If the engine has lost the request, returns where its
+    /// answer would have gone, unless another lookup may still find the answer.
+    pub(super) fn end_lookup(&mut self, id: &str, is_lost: bool) -> Option<oneshot::Sender<Answer>> {
+        let request = self.find(id)?;
+        request.lookups -= 1;
+        if is_lost && request.lookups == 0 { request.sender.take() } else { None }
     }
 
-    /// Begins a lookup of an answer in the engine. Returns `None` if no task waits for the answer.
-    pub(in crate::legacy) fn begin_lookup(self: &Arc<Self>, request: &str) -> Option<Lookup> {
-        let asked = self.change_pending(request, |waiting| {
-            waiting.lookups += 1;
-            waiting.sent
-        })?;
-        Some(Lookup { session: Arc::clone(self), id: request.into(), sent: asked, over: false })
+    pub(super) fn ids(&self) -> Vec<Box<str>> {
+        self.0.iter().map(|request| request.id.clone()).collect()
     }
 
-    pub(in crate::legacy) fn open_requests(&self) -> Vec<Box<str>> {
-        self.live().waiting.iter().map(|waiting| waiting.id.clone()).collect()
+    fn find(&mut self, id: &str) -> Option<&mut PendingRequest> {
+        self.0.iter_mut().find(|request| *request.id == *id)
     }
 }

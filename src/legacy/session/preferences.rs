@@ -1,17 +1,16 @@
 //! What a client wants to receive: its log level and its subscriptions. Both are stored in the
 //! session's state, so that they move with the session, and are known here as of a revision.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::super::Node;
 use super::LiveSession;
 use super::subscriptions::{Content, Part};
-use crate::core::LogLine;
+use crate::core::Core;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::SessionId;
+use crate::legacy::member::Member;
 use crate::message::{RawJson, ResourceUri};
-use crate::server::channel::Change;
+use crate::server::change::Change;
 use crate::settings::Limits;
 use crate::store::{OWN_STATE, SessionUpdate, StateValue};
 
@@ -39,35 +38,13 @@ impl Wish {
     }
 }
 
-/// The versions of the engine's state that are known here. A value with an older version is
-/// ignored. Version 0 means that the key must be read again.
-#[derive(Debug, Default)]
-pub(super) struct Versions(Vec<(Box<str>, u64)>);
-
-impl Versions {
-    fn get(&self, key: &str) -> u64 {
-        self.0.iter().find(|(known, _)| **known == *key).map_or(0, |(_, version)| *version)
-    }
-
-    fn set(&mut self, key: &str, version: u64) {
-        match self.0.iter_mut().find(|(known, _)| **known == *key) {
-            Some((_, known)) => *known = version,
-            None => self.0.push((key.into(), version)),
-        }
-    }
-
-    fn sum(&self) -> u64 {
-        self.0.iter().map(|(_, version)| version).sum()
-    }
-}
-
 impl LiveSession {
     /// Reads from the engine what an earlier node stored there, or what another node has changed
     /// since the last read.
-    pub(in crate::legacy) async fn restore(&self, node: &Node) -> Result<(), StoreError> {
+    pub(in crate::legacy) async fn restore(&self, core: &Core) -> Result<(), StoreError> {
         let known = self.live().versions.0.clone();
         let versions: Vec<(&str, u64)> = known.iter().map(|(key, version)| (&**key, *version)).collect();
-        let values = node.engine.load_states(self.info.id, OWN_STATE, &versions).await?;
+        let values = core.engine.load_states(self.info.id, OWN_STATE, &versions).await?;
         let is_there = |key: &str| values.iter().any(|value| *value.key == *key);
         let gone = known.iter().filter(|(key, version)| *version == 0 && !is_there(key));
         let mut wishes = Vec::with_capacity(values.len());
@@ -111,37 +88,12 @@ impl LiveSession {
     }
 
     /// Reads what changed at other nodes, and clears the stale mark.
-    async fn catch_up(&self, node: &Node) -> Result<(), StoreError> {
+    pub(in crate::legacy) async fn catch_up(&self, core: &Core) -> Result<(), StoreError> {
         let stale = self.stale.load(Ordering::Acquire);
-        self.restore(node).await?;
+        self.restore(core).await?;
         // If the session became stale once more meanwhile, the mark remains.
         let _ = self.stale.compare_exchange(stale, 0, Ordering::AcqRel, Ordering::Relaxed);
         Ok(())
-    }
-
-    /// Reads the engine's state again. Returns `false` if the session has ended.
-    pub(in crate::legacy) async fn refresh(&self, node: &Node) -> bool {
-        let Err(error) = self.catch_up(node).await else { return true };
-        if error.kind() == StoreErrorKind::NotFound {
-            // The session ended, and the signal for it did not reach this node.
-            node.forget(self.info.id);
-            return false;
-        }
-        if let Some(left_out) = node.log_line(LogLine::Background) {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, left_out, "a session could not be looked at again");
-        }
-        true
-    }
-
-    /// Reads the state again if the engine reports a revision that is not known here.
-    pub(in crate::legacy) async fn keep_up(&self, node: &Arc<Node>, revision: u64) {
-        if revision > self.revision() {
-            self.refresh(node).await;
-            // The client may have wanted announcements that were made since.
-            node.recheck_later(self.info.id);
-            node.serve_line();
-        }
     }
 
     /// Returns the revision as of which the state is known here.
@@ -204,16 +156,16 @@ impl LiveSession {
     /// Sets the level. All nodes know of the change when this returns.
     pub(in crate::legacy) async fn set_log_level(&self, level: u8) -> Result<(), StoreError> {
         self.log_level.store(level, Ordering::Relaxed);
-        let Some(node) = self.node.upgrade() else { return Ok(()) };
+        let Some(member) = self.member.upgrade() else { return Ok(()) };
         let id = self.info.id;
         // The last writer wins, which is sufficient for a level.
         loop {
-            let (_, version) = node.engine.load_state(id, LOG_LEVEL).await?;
+            let (_, version) = member.core.engine.load_state(id, LOG_LEVEL).await?;
             self.check_version(LOG_LEVEL, version);
             let value = RawJson::from_value(&level).map_err(StoreError::corrupt)?;
-            if node.engine.store_state(id, LOG_LEVEL, value, version).await? {
+            if member.core.engine.store_state(id, LOG_LEVEL, value, version).await? {
                 self.learn(vec![(LOG_LEVEL.into(), Wish::LogLevel(level), version + 1)]);
-                node.spread(id, SessionUpdate::State).await;
+                member.spread(id, SessionUpdate::State).await;
                 return Ok(());
             }
         }
@@ -238,15 +190,15 @@ impl LiveSession {
         if wanted && uri.len() > Limits::MAX_SUBSCRIPTION_URI_BYTES {
             return Err(StoreError::because(StoreErrorKind::Full, "the URI has more than 8,000 bytes"));
         }
-        let Some(node) = self.node.upgrade() else { return Err(StoreError::new(StoreErrorKind::NotFound)) };
+        let Some(member) = self.member.upgrade() else { return Err(StoreError::new(StoreErrorKind::NotFound)) };
         let uri = ResourceUri::new(uri);
         loop {
             if self.is_stale() {
-                self.catch_up(&node).await?;
+                self.catch_up(&member.core).await?;
             }
             let part = self.part_of(&uri);
             let key = part.key();
-            let (stored, version) = node.engine.load_state(self.info.id, &key).await?;
+            let (stored, version) = member.core.engine.load_state(self.info.id, &key).await?;
             let Wish::Subscriptions(_, content) = Wish::read(&key, stored.as_ref())? else { return Ok(()) };
             if !self.check_version(&key, version) || !self.is_place_of(&uri, part, &content, version) {
                 continue;
@@ -255,11 +207,11 @@ impl LiveSession {
                 return Ok(());
             }
             let splits = wanted && part == Part::First && content.is_full_for(&uri);
-            let changed = self.changed(content, &uri, wanted, splits, &node)?;
-            if node.engine.store_state(self.info.id, &key, changed.write()?, version).await? {
+            let changed = self.changed(content, &uri, wanted, splits, &member)?;
+            if member.core.engine.store_state(self.info.id, &key, changed.write()?, version).await? {
                 self.learn(vec![((*key).into(), Wish::Subscriptions(part, changed), version + 1)]);
                 if !splits {
-                    node.spread(self.info.id, SessionUpdate::State).await;
+                    member.spread(self.info.id, SessionUpdate::State).await;
                     return Ok(());
                 }
             }
@@ -286,7 +238,7 @@ impl LiveSession {
         uri: &ResourceUri,
         wanted: bool,
         splits: bool,
-        node: &Node,
+        member: &Member,
     ) -> Result<Content, StoreError> {
         if !wanted {
             content.uris.remove(uri);
@@ -299,7 +251,7 @@ impl LiveSession {
         if splits {
             content.salt = Some(new_salt());
         } else {
-            content.uris.insert(uri.clone(), node.received.low().unwrap_or_default());
+            content.uris.insert(uri.clone(), member.received.low().unwrap_or_default());
         }
         Ok(content)
     }

@@ -9,6 +9,7 @@
 //! | [`document`] | the document of a task, and its allowed changes |
 //! | [`update`] | changes to a stored task, retried on conflict |
 //! | [`running`] | a task that runs here: its start, its stop and its end |
+//! | [`talk`] | what its handler says: requests to the client and status messages |
 //! | [`requests`] | the requests, answers and status messages of a running task |
 //! | [`serve`](mod@serve) | the answers to a client that polls |
 
@@ -16,6 +17,7 @@ mod document;
 mod requests;
 mod running;
 mod serve;
+mod talk;
 mod update;
 mod validate;
 

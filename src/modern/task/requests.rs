@@ -1,29 +1,21 @@
-//! The exchange of a running task with its client: requests, answers and status messages.
+//! The requests, answers and status messages of a running task, until they are stored or delivered.
 //!
 //! Updates of the handler wait until the previous ones are stored, and are then stored in one
 //! change. A handler that sends many requests at once therefore competes with its client, but never
 //! with itself.
 
-use std::sync::Arc;
-
 use tokio::sync::oneshot;
 
 use super::document::Document;
-use super::running::TaskRun;
-use super::update::RetryBudget;
-use crate::core::LogLine;
-use crate::error::StoreErrorKind;
 use crate::message::RawJson;
-use crate::panics::OnAbort;
-use crate::server::ClientError;
 
 /// Waiting handlers, and updates to store. Plain data behind the lock of a run.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     waiting: Vec<(String, oneshot::Sender<RawJson>)>,
-    unsaved: Unsaved,
+    pub(super) unsaved: Unsaved,
     /// A background job stores the updates.
-    storing: bool,
+    pub(super) storing: bool,
     /// A re-check of the task is scheduled.
     recheck_scheduled: bool,
     /// The task ends and accepts no more requests.
@@ -32,18 +24,18 @@ pub(super) struct Requests {
 
 /// Updates that are not stored yet.
 #[derive(Debug, Default)]
-struct Unsaved {
+pub(super) struct Unsaved {
     /// The status message. Only the newest counts.
-    status: Option<String>,
+    pub(super) status: Option<String>,
     added: Vec<NewRequest>,
     withdrawn: Vec<String>,
 }
 
 #[derive(Debug)]
-struct NewRequest {
-    key: String,
-    method: &'static str,
-    params: RawJson,
+pub(super) struct NewRequest {
+    pub(super) key: String,
+    pub(super) method: &'static str,
+    pub(super) params: RawJson,
 }
 
 impl Requests {
@@ -55,7 +47,7 @@ impl Requests {
         !std::mem::replace(&mut self.closed, true)
     }
 
-    fn add(&mut self, request: NewRequest) -> oneshot::Receiver<RawJson> {
+    pub(super) fn add(&mut self, request: NewRequest) -> oneshot::Receiver<RawJson> {
         let (sender, answer) = oneshot::channel();
         // Once closed, the sender is dropped, which fails the request.
         if !self.closed {
@@ -65,18 +57,18 @@ impl Requests {
         answer
     }
 
-    fn waits_for(&self, key: &str) -> bool {
+    pub(super) fn waits_for(&self, key: &str) -> bool {
         self.waiting.iter().any(|(waiting, _)| waiting == key)
     }
 
     /// Removes and returns the senders whose answer has arrived.
-    fn answered(&mut self, document: &Document) -> Vec<(oneshot::Sender<RawJson>, RawJson)> {
+    pub(super) fn answered(&mut self, document: &Document) -> Vec<(oneshot::Sender<RawJson>, RawJson)> {
         let answered = self.waiting.extract_if(.., |(key, _)| document.answer_to(key).is_some());
         answered.filter_map(|(key, waiting)| Some((waiting, document.answer_to(&key)?.clone()))).collect()
     }
 
     /// Removes a waiting request. Returns `true` if its withdrawal must be stored.
-    fn withdraw(&mut self, key: &str) -> bool {
+    pub(super) fn withdraw(&mut self, key: &str) -> bool {
         if !self.waits_for(key) {
             return false;
         }
@@ -91,7 +83,7 @@ impl Requests {
 
     /// Takes back updates that could not be stored, to be stored with the newer ones. Requests that
     /// were withdrawn are left out.
-    fn unsaid(&mut self, update: Unsaved) {
+    pub(super) fn unsaid(&mut self, update: Unsaved) {
         let Unsaved { status: said, added: mut request, withdrawn } = update;
         request.retain(|request| self.waits_for(&request.key));
         request.append(&mut self.unsaved.added);
@@ -102,7 +94,7 @@ impl Requests {
 
     /// Fails the requests among updates that could not be stored. They may have been stored despite
     /// the error, so they are also withdrawn.
-    fn restore(&mut self, update: Unsaved) {
+    pub(super) fn restore(&mut self, update: Unsaved) {
         for NewRequest { key, .. } in update.added {
             self.waiting.retain(|(waiting, _)| *waiting != key);
             self.unsaved.withdrawn.push(key);
@@ -120,7 +112,7 @@ impl Requests {
     }
 
     /// Returns the updates to store next. Without any, the background job ends.
-    fn next(&mut self) -> Option<Unsaved> {
+    pub(super) fn next(&mut self) -> Option<Unsaved> {
         let update = std::mem::take(&mut self.unsaved);
         self.storing = !update.is_empty();
         self.storing.then_some(update)
@@ -132,7 +124,7 @@ impl Unsaved {
         self.status.is_none() && self.added.is_empty() && self.withdrawn.is_empty()
     }
 
-    fn write(&self, document: &mut Document) {
+    pub(super) fn write(&self, document: &mut Document) {
         if let Some(said) = &self.status {
             document.say(said.clone());
         }
@@ -141,89 +133,6 @@ impl Unsaved {
         }
         for key in &self.withdrawn {
             document.withdraw(key);
-        }
-    }
-}
-
-impl TaskRun {
-    /// Sends a request to the client, and waits for the answer.
-    pub(in crate::modern) async fn request(
-        self: &Arc<Self>,
-        key: String,
-        method: &'static str,
-        params: RawJson,
-    ) -> Result<RawJson, ClientError> {
-        let answer = self.talk().add(NewRequest { key: key.clone(), method, params });
-        let _withdrawal = Withdrawal { run: self, key };
-        self.save();
-        answer.await.map_err(|_| ClientError::Ended)
-    }
-
-    /// Sets the status message of the task.
-    pub(in crate::modern) fn say(self: &Arc<Self>, message: &str) {
-        self.talk().unsaved.status = Some(message.to_owned());
-        self.save();
-    }
-
-    /// Delivers the answers to the requests that wait for them.
-    pub(super) fn hand_out(&self, document: &Document) {
-        let answered = self.talk().answered(document);
-        for (waiting, answer) in answered {
-            let _ = waiting.send(answer);
-        }
-    }
-
-    /// Stores the updates in the background, unless that runs already.
-    fn save(self: &Arc<Self>) {
-        if std::mem::replace(&mut self.talk().storing, true) {
-            return;
-        }
-        let (run, there) = (Arc::clone(self), Arc::clone(self));
-        let aborted = OnAbort::new(move || there.talk().storing = false);
-        self.node.core.in_background(Box::pin(async move {
-            let mut patience = RetryBudget::default();
-            loop {
-                let next = run.talk().next();
-                let Some(update) = next else { return aborted.disarm() };
-                let told = run.node.change_task(&run.kept, |document| {
-                    document.forget_answers(|key| run.talk().waits_for(key));
-                    update.write(document);
-                    !document.has_ended()
-                });
-                let error = match told.await {
-                    Ok(document) => {
-                        run.receive(&document);
-                        patience = RetryBudget::default();
-                        continue;
-                    }
-                    Err(error) => error,
-                };
-                if let Some(left_out) = run.node.core.log_line(LogLine::Task) {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, task = ?run.kept.id, left_out, "a task is not heard");
-                }
-                let is_away = matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Conflict);
-                if is_away && run.node.wait(&mut patience).await {
-                    run.talk().unsaid(update);
-                } else {
-                    run.talk().restore(update);
-                }
-            }
-        }));
-    }
-}
-
-/// Withdraws a request when its handler stops waiting.
-struct Withdrawal<'a> {
-    run: &'a Arc<TaskRun>,
-    key: String,
-}
-
-impl Drop for Withdrawal<'_> {
-    fn drop(&mut self) {
-        let told = self.run.talk().withdraw(&self.key);
-        if told {
-            self.run.save();
         }
     }
 }

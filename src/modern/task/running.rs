@@ -14,7 +14,7 @@ use crate::core::LogLine;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Peer, Principal, TaskId};
 use crate::message::{ErrorObject, RawJson};
-use crate::modern::Node;
+use crate::modern::member::Member;
 use crate::panics::OnAbort;
 
 /// The tasks that run here.
@@ -23,7 +23,9 @@ pub(in crate::modern) type TaskMap = DashMap<TaskId, Arc<TaskRun>>;
 /// A task that runs here.
 #[derive(Debug)]
 pub(in crate::modern) struct TaskRun {
-    pub(super) node: Arc<Node>,
+    pub(super) member: Arc<Member>,
+    /// The map that has it while it runs.
+    tasks: Arc<TaskMap>,
     pub(super) kept: Kept,
     /// The answer to the call that became it.
     created: Result<RawJson, ErrorObject>,
@@ -44,17 +46,18 @@ impl TaskRun {
     ///
     /// If this future is dropped, the task may still be created, and then ends at once.
     pub(in crate::modern) async fn begin(
-        node: &Arc<Node>,
+        member: &Arc<Member>,
+        tasks: &Arc<TaskMap>,
         principal: Option<&Principal>,
         peer: Option<Peer>,
     ) -> Result<Begun, StoreError> {
         let kept = Kept { id: TaskId::random(), principal: principal.cloned() };
         let (sender, begun) = oneshot::channel();
-        let there = Arc::clone(node);
-        node.core.in_background(Box::pin(async move {
+        let (there, tasks) = (Arc::clone(member), Arc::clone(tasks));
+        member.core.in_background(Box::pin(async move {
             match there.create_task(&kept, peer).await {
                 Ok(document) => {
-                    let _ = sender.send(Ok(Begun::new(there, kept, &document)));
+                    let _ = sender.send(Ok(Begun::new(there, tasks, kept, &document)));
                 }
                 Err(error) => {
                     let is_full = error.kind().is_full();
@@ -81,12 +84,12 @@ impl TaskRun {
     pub(in crate::modern) async fn recheck(&self) {
         let mut patience = RetryBudget::default();
         loop {
-            match self.node.change_task(&self.kept, |_| false).await {
+            match self.member.change_task(&self.kept, |_| false).await {
                 Ok(document) => return self.receive(&document),
                 // It expired, or was evicted.
                 Err(error) if error.kind() == StoreErrorKind::NotFound => return self.stopped.cancel(),
                 Err(error) => {
-                    if let Some(left_out) = self.node.core.log_line(LogLine::Task) {
+                    if let Some(left_out) = self.member.core.log_line(LogLine::Task) {
                         let error = &error as &dyn std::error::Error;
                         tracing::warn!(error, task = ?self.kept.id, left_out, "a task is out of reach");
                     }
@@ -96,7 +99,7 @@ impl TaskRun {
                 return;
             }
             let rechecks = OnAbort::new(|| self.talk().begin_recheck());
-            let again = self.node.wait(&mut patience).await;
+            let again = self.member.wait(&mut patience).await;
             drop(rechecks);
             if !again {
                 return;
@@ -109,7 +112,10 @@ impl TaskRun {
         if document.has_ended() {
             self.stopped.cancel();
         } else {
-            self.hand_out(document);
+            let answered = self.talk().answered(document);
+            for (waiting, answer) in answered {
+                let _ = waiting.send(answer);
+            }
         }
     }
 
@@ -137,20 +143,20 @@ impl TaskRun {
         if !self.talk().close() {
             return;
         }
-        let (run, active) = (Runs(Arc::clone(self)), self.node.core.running.token());
-        self.node.core.in_background(Box::pin(async move {
-            run.0.node.end_task(&run.0.kept, end).await;
+        let (run, active) = (Runs(Arc::clone(self)), self.member.core.running.token());
+        self.member.core.in_background(Box::pin(async move {
+            run.0.member.end_task(&run.0.kept, end).await;
             drop((run, active));
         }));
     }
 }
 
 impl Begun {
-    fn new(node: Arc<Node>, kept: Kept, document: &Document) -> Self {
+    fn new(member: Arc<Member>, tasks: Arc<TaskMap>, kept: Kept, document: &Document) -> Self {
         let created = document.created(kept.id).map_err(|_| ErrorObject::internal());
         let (stopped, requests) = (CancellationToken::new(), Mutex::default());
-        let run = Arc::new(TaskRun { node, kept, created, stopped, requests });
-        run.node.tasks.insert(run.kept.id, Arc::clone(&run));
+        let run = Arc::new(TaskRun { member, tasks, kept, created, stopped, requests });
+        run.tasks.insert(run.kept.id, Arc::clone(&run));
         Self(Some(run))
     }
 
@@ -173,6 +179,6 @@ struct Runs(Arc<TaskRun>);
 
 impl Drop for Runs {
     fn drop(&mut self) {
-        self.0.node.tasks.remove(&self.0.kept.id);
+        self.0.tasks.remove(&self.0.kept.id);
     }
 }

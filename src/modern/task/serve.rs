@@ -13,12 +13,12 @@ use crate::core::LogLine;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, TaskId};
 use crate::message::{ClientCapabilities, ErrorObject, RawJson, bounded};
-use crate::modern::Node;
+use crate::modern::member::Member;
 
 /// Answers `tasks/get`, `tasks/update` and `tasks/cancel`. The client's capability is checked
 /// before the existence of the task.
 pub(in crate::modern) async fn serve(
-    node: Arc<Node>,
+    member: Arc<Member>,
     method: Cow<'static, str>,
     params: Option<RawJson>,
     principal: Option<Principal>,
@@ -42,7 +42,7 @@ pub(in crate::modern) async fn serve(
         "tasks/update" => {
             let responses = read_responses(input_responses)?;
             let mut misfit = None;
-            let taken = node.change_task(&kept, |document| {
+            let taken = member.change_task(&kept, |document| {
                 misfit = responses.iter().find_map(|(key, answer)| Some((key, document.misfit(key, answer)?)));
                 // Every answer is tried, also after one that matches no open request.
                 misfit.is_none()
@@ -58,10 +58,10 @@ pub(in crate::modern) async fn serve(
             }
             taken
         }
-        "tasks/cancel" => node.change_task(&kept, |document| document.end(End::Cancelled)).await,
-        _ => node.change_task(&kept, |_| false).await,
+        "tasks/cancel" => member.change_task(&kept, |document| document.end(End::Cancelled)).await,
+        _ => member.change_task(&kept, |_| false).await,
     };
-    let document = document.map_err(|error| rejection(&node, &error))?;
+    let document = document.map_err(|error| rejection(&member, &error))?;
     if method == "tasks/get" {
         return document.detailed(kept.id).map_err(|_| ErrorObject::internal());
     }
@@ -74,11 +74,11 @@ fn read_responses(responses: Option<RawJson>) -> Result<BTreeMap<String, RawJson
     responses.read().map_err(|_| invalid())
 }
 
-fn rejection(node: &Node, error: &StoreError) -> ErrorObject {
+fn rejection(member: &Member, error: &StoreError) -> ErrorObject {
     if error.kind() == StoreErrorKind::NotFound {
         return not_found();
     }
-    if let Some(left_out) = node.core.log_line(LogLine::Task) {
+    if let Some(left_out) = member.core.log_line(LogLine::Task) {
         tracing::error!(error = error as &dyn std::error::Error, left_out, "the engine that keeps tasks failed");
     }
     ErrorObject::internal()

@@ -10,7 +10,7 @@ use crate::core::LogLine;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Peer, Principal, TaskId};
 use crate::message::ErrorObject;
-use crate::modern::Node;
+use crate::modern::member::Member;
 use crate::store::{CreateTask, StoreTask};
 
 /// The maximum number of tries. Only the handler and its client compete, so two or three suffice.
@@ -42,7 +42,7 @@ pub(super) struct Kept {
     pub(super) principal: Option<Principal>,
 }
 
-impl Node {
+impl Member {
     /// Stores a new task. From then on every node can find it.
     pub(super) async fn create_task(&self, kept: &Kept, peer: Option<Peer>) -> Result<Document, StoreError> {
         let tasks = &self.core.settings.tasks;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::message::{ClientCapabilities, RawJson};
-use crate::server::channel::ClientRequest;
+use crate::server::client_request::ClientRequest;
 use crate::server::{ClientError, Context};
 
 /// The default timeout of requests that a person answers: long enough to read a form, look

@@ -16,7 +16,7 @@ use crate::error::StoreErrorKind;
 use crate::handle::McpHandle;
 use crate::message::{ErrorObject, RawJson, bounded, reason, shown};
 use crate::server::catalog::{Entries, Found, Item, Tables};
-use crate::server::channel::SUBSCRIPTION_URI;
+use crate::server::change::SUBSCRIPTION_URI;
 use crate::server::completion::{Completers, Completion};
 use crate::server::content::ResourceContents;
 use crate::server::handler::{Arguments, CallParts};

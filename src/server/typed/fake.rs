@@ -16,7 +16,9 @@ use crate::error::StoreError;
 use crate::handle::McpHandle;
 use crate::identity::{Principal, SessionId, SessionInfo};
 use crate::message::{ClientCapabilities, ErrorObject, Implementation, ProtocolVersion, RawJson, RequestId};
-use crate::server::channel::{Channel, ClientRequest, SessionAccess};
+use crate::server::channel::Channel;
+use crate::server::client_request::ClientRequest;
+use crate::server::session_access::SessionAccess;
 use crate::server::{Call, ClientError, Context, Discover, Extensions, Initialize, Server};
 
 /// What a [`Fake`] recorded, and the answers it will give.
