@@ -272,8 +272,8 @@ impl Source for LogReader {
     }
 
     fn expire(&mut self, _: &mut Context<'_>) -> Option<Frames> {
-        let (resumable, version) = (self.node.settings.streams.resumable, self.session.info.version);
-        can_come_back(resumable, self.cell.stream, version).then(|| self.come_back())
+        let (resumable, version) = (self.node.core.settings.streams.resumable, self.session.info.version);
+        can_come_back(resumable, self.cell.stream(), version).then(|| self.come_back())
     }
 }
 
