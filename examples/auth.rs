@@ -1,35 +1,24 @@
-//! Authentication: a layer inserts the principal of each request. A session of one principal does
-//! not exist for another. CORS lets the pages of one site use the server.
+//! Authorization: an OAuth 2.1 resource server with scopes on tools. A browser's pages of one site may
+//! use it.
 //!
-//! Run it with `cargo run --features cors --example auth`, and try it with `-H "Authorization:
-//! Bearer alices-secret"`.
+//! Run it with `cargo run --features auth,cors --example auth`, and try it with `-H "Authorization:
+//! Bearer alices-secret"`. In production replace the fixed tokens by a `JwtVerifier` (feature
+//! `auth-http`), and the addresses by public ones.
 
 use std::process::ExitCode;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
-use axum::middleware::{Next, from_fn};
-use axum::response::{IntoResponse, Response};
-use mcp_http::{Context, McpListener, McpServer, McpService, Principal, Security, cors_layer};
+use axum::http::HeaderValue;
+use mcp_http::auth::{FixedTokens, ResourceServer};
+use mcp_http::server::Tool;
+use mcp_http::{AccessToken, McpListener, McpServer, McpService, Security, cors_layer};
 
-/// Checks the bearer token. A real application verifies it, reads issuer, client and subject from
-/// it, and names its authorization server in the 401 (`resource_metadata` in `WWW-Authenticate`,
-/// RFC 9728).
-async fn authenticate(mut request: Request, next: Next) -> Response {
-    let token = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    let principal = match token {
-        Some("alices-secret") => Principal::issued("https://issuer.example", "cli", "alice"),
-        Some("bobs-secret") => Principal::issued("https://issuer.example", "cli", "bob"),
-        _ => return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")]).into_response(),
-    };
-    request.extensions_mut().insert(principal);
-    next.run(request).await
+async fn whoami(token: AccessToken) -> String {
+    token.subject().to_owned()
 }
 
-async fn whoami(cx: Context) -> String {
-    cx.principal().map_or_else(|| "nobody".to_owned(), ToString::to_string)
+async fn write() -> &'static str {
+    "written"
 }
 
 #[tokio::main]
@@ -44,16 +33,27 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn std::error::Error>> {
-    let site = "https://app.example";
-    let server = McpServer::new("members", "1.0.0").tool("whoami", "Says who asks.", whoami);
+    let listener = McpListener::bind(address()).await?;
+    let (resource, site) = (format!("http://{}/mcp", listener.local_addr()?), "https://app.example");
+    let of = |name: &str| AccessToken::new("https://login.example.com", name).with_client_id("cli");
+    let tokens = FixedTokens::new()
+        .token("alices-secret", of("alice").with_scopes(["files:write"]))
+        .token("bobs-secret", of("bob"));
+
+    let auth = ResourceServer::builder(&resource)
+        .authorization_server("https://login.example.com")
+        .verifier(tokens)
+        .build()?;
+    let server = McpServer::new("members", "1.0.0")
+        .tool("whoami", "Says who asks.", whoami)
+        .with_tool(Tool::new("write", "Writes a file.", write).scopes(["files:write"]));
     let mcp = McpService::builder(server).security(Security::new().allowed_origins([site])).build()?;
 
-    let cors = cors_layer().allow_origin(HeaderValue::from_static(site));
-
     // CORS is outermost, because the preflight request of a browser has no token.
-    let app = Router::new().nest("/mcp", mcp.into_router()).layer(from_fn(authenticate)).layer(cors);
-    let listener = McpListener::bind(address()).await?;
-    println!("listening on http://{}/mcp", listener.local_addr()?);
+    let cors = cors_layer().allow_origin(HeaderValue::from_static(site));
+    let app =
+        Router::new().nest("/mcp", mcp.into_router().layer(auth.layer())).merge(auth.metadata_router()).layer(cors);
+    println!("listening on {resource}");
     axum::serve(listener, app).await?;
     Ok(())
 }

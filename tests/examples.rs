@@ -169,16 +169,23 @@ fn layer_preserves_the_application() {
     assert!(layer.send("GET /notes HTTP/1.1\r\nX-Test: 1", "").starts_with("HTTP/1.1 400"));
 }
 
-#[cfg(feature = "cors")]
+#[cfg(all(feature = "auth", feature = "cors"))]
 #[test]
 fn auth_separates_users_and_origins() {
     let auth = Example::start("auth");
-    assert!(auth.send("POST /mcp HTTP/1.1\r\nX-Test: 1", INITIALIZE).starts_with("HTTP/1.1 401"));
+    let refused = auth.send("POST /mcp HTTP/1.1\r\nX-Test: 1", INITIALIZE);
+    let metadata = "/.well-known/oauth-protected-resource/mcp";
+    assert!(refused.starts_with("HTTP/1.1 401") && refused.contains(metadata), "{refused}");
+    let document = auth.send(&format!("GET {metadata} HTTP/1.1\r\nX-Test: 1"), "");
+    assert!(document.contains(r#""authorization_servers":["https://login.example.com"]"#), "{document}");
     let alice = auth.open("Authorization: Bearer alices-secret\r\n");
     let answer = auth.send(&format!("POST /mcp HTTP/1.1\r\n{alice}"), &call("whoami", "{}"));
     assert!(answer.contains("alice"), "{answer}");
     let bob = alice.replace("alices", "bobs");
     assert!(auth.send(&format!("POST /mcp HTTP/1.1\r\n{bob}"), &call("whoami", "{}")).starts_with("HTTP/1.1 404"));
+    let bob = auth.open("Authorization: Bearer bobs-secret\r\n");
+    let refused = auth.send(&format!("POST /mcp HTTP/1.1\r\n{bob}"), &call("write", "{}"));
+    assert!(refused.starts_with("HTTP/1.1 403") && refused.contains("scope=\"files:write\""), "{refused}");
 
     let preflight = "OPTIONS /mcp HTTP/1.1\r\nAccess-Control-Request-Method: POST\r\nOrigin: https://app.example";
     assert!(auth.send(preflight, "").contains("access-control-allow-origin: https://app.example"));

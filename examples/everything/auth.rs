@@ -29,6 +29,39 @@ impl std::str::FromStr for Token {
     }
 }
 
+/// Reads `NAME=SCOPE`.
+#[cfg(feature = "auth-http")]
+pub(crate) fn tool_scope(text: &str) -> Result<(String, String), &'static str> {
+    match text.split_once('=') {
+        Some((tool, scope)) if !tool.is_empty() && !scope.is_empty() => Ok((tool.to_owned(), scope.to_owned())),
+        _ => Err("expected NAME=SCOPE"),
+    }
+}
+
+/// Returns a function that makes an application an OAuth 2.1 resource server, if the command line
+/// asks for that.
+#[cfg(feature = "auth-http")]
+pub(crate) fn resource_server(
+    cli: &crate::cli::Cli,
+) -> Result<Option<impl FnOnce(axum::Router) -> axum::Router>, mcp_http::error::ConfigError> {
+    use mcp_http::AccessToken;
+    use mcp_http::auth::{FixedTokens, JwtVerifier, ResourceServer};
+
+    let (Some(resource), Some(issuer)) = (&cli.resource, &cli.authorization_server) else { return Ok(None) };
+    let fixed = cli.token.iter().fold(FixedTokens::new(), |tokens, Token { name, secret }| {
+        tokens.token(secret, AccessToken::new("everything", name).with_scopes(&cli.scope))
+    });
+    let auth = ResourceServer::builder(resource)
+        .authorization_server(issuer)
+        .required_scopes(&cli.scope)
+        .scopes_supported(&cli.scope)
+        .verifier(fixed)
+        .verifier(JwtVerifier::builder(issuer).build()?)
+        .root_metadata(true)
+        .build()?;
+    Ok(Some(move |app: axum::Router| app.layer(auth.layer()).merge(auth.metadata_router())))
+}
+
 /// Passes a request with a known token on as its principal, and answers others with 401.
 pub(crate) async fn check(State(tokens): State<Arc<[Token]>>, mut request: Request, next: Next) -> Response {
     let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());

@@ -229,6 +229,27 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "NAME=SECRET")]
     pub(crate) token: Vec<Token>,
 
+    /// Makes this an OAuth 2.1 resource server. URL is the address of the endpoint as clients use
+    /// it, and the audience of their tokens. Tokens of --token are accepted besides.
+    #[cfg(feature = "auth-http")]
+    #[arg(long, value_name = "URL", requires = "authorization_server")]
+    pub(crate) resource: Option<String>,
+
+    /// The issuer of the tokens: JWTs that are signed by one of its published keys.
+    #[cfg(feature = "auth-http")]
+    #[arg(long, value_name = "URL", requires = "resource")]
+    pub(crate) authorization_server: Option<String>,
+
+    /// Scope that every request needs. Repeatable.
+    #[cfg(feature = "auth-http")]
+    #[arg(long, value_name = "SCOPE", requires = "resource")]
+    pub(crate) scope: Vec<String>,
+
+    /// Scope that calls of the tool NAME need. Repeatable.
+    #[cfg(feature = "auth-http")]
+    #[arg(long, value_name = "NAME=SCOPE", requires = "resource", value_parser = crate::auth::tool_scope)]
+    pub(crate) tool_scope: Vec<(String, String)>,
+
     /// With a Redis server: seconds in which open connections may still be used when this node is
     /// stopped, while new ones go to other nodes. The default is short, for trying it. In
     /// production it should be longer than clients keep an idle connection (the official ones: 5).
@@ -242,6 +263,18 @@ pub(crate) struct Cli {
     /// Log level on stderr: error, warn, info, debug or trace.
     #[arg(long, default_value = "info")]
     pub(crate) log: tracing::Level,
+}
+
+#[cfg(feature = "auth-http")]
+impl Cli {
+    /// Returns the scopes of each tool that has some.
+    pub(crate) fn tool_scopes(&self) -> std::collections::BTreeMap<&str, Vec<&str>> {
+        let mut scopes = std::collections::BTreeMap::<&str, Vec<&str>>::new();
+        for (tool, scope) in &self.tool_scope {
+            scopes.entry(tool).or_default().push(scope);
+        }
+        scopes
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -35,5 +35,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     // With --token, lists may differ between principals, so shared caches must not store them.
     let cache = CacheHint::private(cli.cache());
     let server = fixtures::server().page_size(cli.page_size).cache(cache);
+    #[cfg(feature = "auth-http")]
+    let server = cli.tool_scopes().into_iter().fold(server, |server, (tool, scopes)| server.tool_scopes(tool, scopes));
     serve::serve(&cli, McpService::builder(server)).await
 }

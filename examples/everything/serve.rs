@@ -26,8 +26,16 @@ pub(crate) async fn serve(cli: &Cli, mcp: McpServiceBuilder) -> Result<(), Box<d
     let mcp = cli.open_store(mcp).await?.build()?;
     let handle = mcp.handle();
     let mut app = Router::new().merge(mcp.into_router_at("/mcp"));
-    if !cli.token.is_empty() {
-        app = app.layer(from_fn_with_state(Arc::from(cli.token.clone()), auth::check));
+    #[cfg(feature = "auth-http")]
+    let resource_server = auth::resource_server(cli)?;
+    #[cfg(not(feature = "auth-http"))]
+    let resource_server: Option<fn(Router) -> Router> = None;
+    match resource_server {
+        Some(protect) => app = protect(app),
+        None if !cli.token.is_empty() => {
+            app = app.layer(from_fn_with_state(Arc::from(cli.token.clone()), auth::check));
+        }
+        None => {}
     }
 
     let listener = McpListener::bind((cli.bind, cli.port)).await.map_err(|error| {

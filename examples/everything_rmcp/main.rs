@@ -93,5 +93,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let cli = read_cli().unwrap_or_else(|error| error.exit());
     let shared = Arc::new(Shared::new(&cli)?);
     let server = RmcpServer::new(move || Everything::new(&shared));
+    #[cfg(feature = "auth-http")]
+    let server = cli.tool_scopes().into_iter().fold(server, |server, (tool, scopes)| server.tool_scopes(tool, scopes));
     serve::serve(&cli, McpService::builder(server)).await
 }

@@ -77,4 +77,4 @@ pub use session::{Session, WeakSession};
 pub use tool::{
     CallToolResult, Internal, IntoToolError, IntoToolResult, ResultForm, TaskSupport, Tool, ToolAnnotations, ToolError,
 };
-pub use typed::DEFAULT_PAGE_SIZE;
+pub use typed::{DEFAULT_PAGE_SIZE, ScopePolicy};

@@ -1,6 +1,6 @@
 //! Entries: the items of one list in order, its pages and their cursors.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use base64::Engine;
@@ -98,20 +98,27 @@ impl<T: Item> Entries<T> {
         items.into_iter().map(|(_, item)| &**item).collect()
     }
 
-    /// Returns a page of the list as the result of its method. The hint is for clients whose
-    /// revision has cache hints.
+    /// Returns the numbers of the items for which `hides` returns `true`.
+    pub(crate) fn numbers(&self, hides: impl Fn(&T) -> bool) -> HashSet<u64> {
+        self.by_key.values().filter(|(_, item)| hides(item)).map(|(number, _)| *number).collect()
+    }
+
+    /// Returns a page of the list as the result of its method, without the hidden items. The hint is
+    /// for clients whose revision has cache hints.
     pub(crate) fn page(
         &self,
         cursor: Option<&str>,
         size: usize,
         hint: Option<CacheHint>,
         era: Era,
+        hidden: &HashSet<u64>,
     ) -> Result<RawJson, ErrorObject> {
         let from = match cursor {
             None => 0,
             Some(cursor) => number_after::<T>(cursor).ok_or_else(|| ErrorObject::invalid_params("Invalid cursor"))?,
         };
-        let mut rest = self.rendered.range(from..).map(|(number, item)| (number, item.of(era)));
+        let shown = self.rendered.range(from..).filter(|(number, _)| !hidden.contains(number));
+        let mut rest = shown.map(|(number, item)| (number, item.of(era)));
         let mut out = String::with_capacity(
             128 + rest.clone().take(size).map(|(_, json)| json.as_str().len() + 1).sum::<usize>(),
         );
@@ -200,7 +207,7 @@ mod tests {
     }
 
     fn page(entries: &Entries<Name>, cursor: Option<&str>) -> (Vec<String>, Option<String>) {
-        let page: Value = entries.page(cursor, 2, None, Era::Modern).unwrap().read().unwrap();
+        let page: Value = entries.page(cursor, 2, None, Era::Modern, &HashSet::new()).unwrap().read().unwrap();
         let names = serde_json::from_value(page["names"].clone()).unwrap();
         (names, page["nextCursor"].as_str().map(str::to_owned))
     }
@@ -232,7 +239,7 @@ mod tests {
         let too_far = URL_SAFE_NO_PAD.encode(format!("names:{}", u64::MAX));
         for cursor in ["", "x", "!!", foreign.as_str(), too_far.as_str()] {
             assert_eq!(
-                entries.page(Some(cursor), 2, None, Era::Modern).unwrap_err().code,
+                entries.page(Some(cursor), 2, None, Era::Modern, &HashSet::new()).unwrap_err().code,
                 ErrorObject::INVALID_PARAMS,
                 "{cursor}"
             );

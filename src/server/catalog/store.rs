@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use super::entries::{Entries, Item};
 use crate::error::ConfigError;
 use crate::handle::McpHandle;
+use crate::identity::Scopes;
 use crate::message::canonical;
 use crate::server::extension::{Method, Notice};
 use crate::server::resource::{Pattern, decoded};
@@ -67,6 +68,16 @@ pub(crate) enum Found<S> {
     Fixed(Arc<Resource<S>>),
     /// A template, with the values of its variables.
     Matched(Arc<ResourceTemplate<S>>, Vec<(String, String)>),
+}
+
+impl<S> Found<S> {
+    /// Returns the scopes that a request needs.
+    pub(crate) fn scopes(&self) -> &Scopes {
+        match self {
+            Self::Fixed(resource) => &resource.scopes,
+            Self::Matched(template, _) => &template.scopes,
+        }
+    }
 }
 
 impl<S> Store<S> {

@@ -1,12 +1,14 @@
 //! Description: the server's info and capabilities, as `initialize` and discovery return them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 
 use super::caching::Caching;
+use super::policy::ScopePolicy;
 use super::{DEFAULT_PAGE_SIZE, McpServer};
+use crate::identity::Scopes;
 use crate::message::{ProtocolVersion, RawJson, TASKS};
 use crate::server::Icon;
 use crate::server::catalog::Store;
@@ -22,6 +24,9 @@ pub(super) struct Facts {
     pub(super) caching: Caching,
     /// The settings of the extensions that it declares, by their identifiers.
     pub(super) extensions: BTreeMap<Arc<str>, RawJson>,
+    /// Scopes of tools by name, besides those of the tools themselves.
+    pub(super) tool_scopes: HashMap<String, Scopes>,
+    pub(super) scope_policy: ScopePolicy,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -47,6 +52,8 @@ impl Facts {
             page_size: DEFAULT_PAGE_SIZE,
             caching: Caching::default(),
             extensions: BTreeMap::new(),
+            tool_scopes: HashMap::new(),
+            scope_policy: ScopePolicy::default(),
         }
     }
 

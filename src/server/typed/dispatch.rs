@@ -1,9 +1,10 @@
 //! Dispatch: answers each method with the registered tools, resources and prompts.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use http::Extensions;
 use http::request::Parts;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use super::McpServer;
 use super::describe::{Capabilities, has};
 use crate::error::StoreErrorKind;
 use crate::handle::McpHandle;
+use crate::identity::Scopes;
 use crate::message::{ErrorObject, RawJson, bounded, reason, shown};
 use crate::server::catalog::{Entries, Found, Item, Tables};
 use crate::server::change::SUBSCRIPTION_URI;
@@ -23,7 +25,8 @@ use crate::server::handler::{Arguments, CallParts};
 use crate::server::resource::Contents;
 use crate::server::tool::{TaskSupport, Tasking};
 use crate::server::{
-    CacheHint, Call, Context, Discover, Discovery, Initialize, LogLevel, MirroredArguments, Notification, Server,
+    CacheHint, Call, Context, Discover, Discovery, Initialize, LogLevel, MirroredArguments, Notification, Prompt,
+    Resource, ResourceTemplate, Server, Tool,
 };
 
 pub(super) type CallResult = Result<RawJson, ErrorObject>;
@@ -40,13 +43,25 @@ impl<S: Send + Sync + 'static> Server<S> for McpServer<S> {
         let (params, caching) = (Params(params), &self.facts.caching);
         match &*method {
             "tools/call" => self.call_tool(&params, parts, context, state).await,
-            "tools/list" => self.list(&params, &context, caching.tools(), |tables| &tables.tools),
-            "resources/list" => self.list(&params, &context, caching.resources(), |tables| &tables.resources),
-            "resources/templates/list" => self.list(&params, &context, caching.templates(), |tables| &tables.templates),
+            "tools/list" => {
+                let hides = |tool: &Tool<S>| self.hides_tool(&parts.extensions, tool);
+                self.list(&params, &context, caching.tools(), |tables| &tables.tools, hides)
+            }
+            "resources/list" => {
+                let hides = |resource: &Resource<S>| self.is_hidden(&parts.extensions, &resource.scopes);
+                self.list(&params, &context, caching.resources(), |tables| &tables.resources, hides)
+            }
+            "resources/templates/list" => {
+                let hides = |template: &ResourceTemplate<S>| self.is_hidden(&parts.extensions, &template.scopes);
+                self.list(&params, &context, caching.templates(), |tables| &tables.templates, hides)
+            }
             "resources/read" => self.read_resource(&params, parts, context, state).await,
-            "resources/subscribe" => self.subscribe(&params, &context, true).await,
-            "resources/unsubscribe" => self.subscribe(&params, &context, false).await,
-            "prompts/list" => self.list(&params, &context, caching.prompts(), |tables| &tables.prompts),
+            "resources/subscribe" => self.subscribe(&params, &parts.extensions, &context, true).await,
+            "resources/unsubscribe" => self.subscribe(&params, &parts.extensions, &context, false).await,
+            "prompts/list" => {
+                let hides = |prompt: &Prompt<S>| self.is_hidden(&parts.extensions, &prompt.scopes);
+                self.list(&params, &context, caching.prompts(), |tables| &tables.prompts, hides)
+            }
             "prompts/get" => self.get_prompt(&params, parts, context, state).await,
             "completion/complete" => self.complete(&params, parts, context, state).await,
             "logging/setLevel" => set_level(&params, &context).await,
@@ -100,6 +115,7 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         context: &Context,
         hint: CacheHint,
         entries: impl FnOnce(&Tables<S>) -> &Entries<T>,
+        hides: impl Fn(&T) -> bool,
     ) -> CallResult {
         #[derive(Default, Deserialize)]
         struct List<'a> {
@@ -108,7 +124,14 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         }
         let List { cursor } = if params.0.is_some() { params.read()? } else { List::default() };
         let era = context.protocol_version().era();
-        entries(&self.store.tables()).page(cursor.as_deref(), self.facts.page_size, hint.known_to(context), era)
+        let tables = self.store.tables();
+        let entries = entries(&tables);
+        let (hint, hidden) = if self.lists_differ(&tables) {
+            (CacheHint::private(hint.ttl()), entries.numbers(hides))
+        } else {
+            (hint, HashSet::new())
+        };
+        entries.page(cursor.as_deref(), self.facts.page_size, hint.known_to(context), era, &hidden)
     }
 
     async fn call_tool(&self, params: &Params, parts: Box<Parts>, mut context: Context, state: &S) -> CallResult {
@@ -120,7 +143,8 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         if !span.is_disabled() {
             span.record("tool", &*shown(&name));
         }
-        let Some(tool) = self.store.tool(&name) else {
+        let tool = self.store.tool(&name).filter(|tool| !self.hides_tool(&parts.extensions, tool));
+        let Some(tool) = tool else {
             return Err(ErrorObject::invalid_params(format!("Unknown tool: {}", bounded(&name))));
         };
         let arguments = match arguments {
@@ -152,7 +176,7 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         let ReadResource { uri, input_responses, request_state } = params.read()?;
         // The result of a retry depends on more than the cache key (Caching, "Cache Key").
         let is_retry = input_responses.is_some() || request_state.is_some();
-        let found = self.store.tables().find(&uri);
+        let found = self.store.tables().find(&uri).filter(|found| !self.is_hidden(&parts.extensions, found.scopes()));
         let client = context.clone();
         let (contents, found) = match found {
             None => return Err(unknown_resource(&uri)),
@@ -180,7 +204,7 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         write(&ReadResult { hint: hint.known_to(&client), contents })
     }
 
-    async fn subscribe(&self, params: &Params, context: &Context, wanted: bool) -> CallResult {
+    async fn subscribe(&self, params: &Params, extensions: &Extensions, context: &Context, wanted: bool) -> CallResult {
         let ByUri { uri } = params.read()?;
         let Some(session) = context.session() else {
             return Err(ErrorObject::invalid_params("Subscriptions need a session, and this server is stateless"));
@@ -192,7 +216,8 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         }
         // Only existing resources can be subscribed to, so that a client cannot make the server
         // store arbitrary text.
-        if wanted && self.store.tables().find(&uri).is_none() {
+        let is_known = |found: Found<S>| !self.is_hidden(extensions, found.scopes());
+        if wanted && !self.store.tables().find(&uri).is_some_and(is_known) {
             return Err(unknown_resource(&uri));
         }
         let changed = if wanted { session.subscribe(&uri).await } else { session.unsubscribe(&uri).await };
@@ -212,6 +237,7 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         let known = context.take_named();
         let (name, arguments) = params.named(known.as_ref())?;
         let prompt = self.store.tables().prompts.get(&name).cloned();
+        let prompt = prompt.filter(|prompt| !self.is_hidden(&parts.extensions, &prompt.scopes));
         let Some(prompt) = prompt else {
             return Err(ErrorObject::invalid_params(format!("Unknown prompt: {}", bounded(&name))));
         };
@@ -230,7 +256,9 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         }
         let asked: Complete<'_> = params.read()?;
         let tables = self.store.tables();
-        let Some((item, completers)) = completers(&tables, &asked.reference) else {
+        let found = completers(&tables, &asked.reference);
+        let found = found.filter(|(_, scopes, _)| !self.is_hidden(&parts.extensions, scopes));
+        let Some((item, _, completers)) = found else {
             let (Reference::Prompt { name } | Reference::Resource { uri: name }) = &asked.reference;
             return Err(ErrorObject::invalid_params(format!("Nothing to complete: {}", bounded(name))));
         };
@@ -319,10 +347,17 @@ struct Known {
     arguments: Option<HashMap<String, Option<String>>>,
 }
 
-fn completers<'a, S>(tables: &'a Tables<S>, reference: &Reference<'_>) -> Option<(&'a Arc<str>, &'a Completers<S>)> {
+/// An item that completes arguments: its name, its scopes and its handlers.
+type Completes<'a, S> = (&'a Arc<str>, &'a Scopes, &'a Completers<S>);
+
+fn completers<'a, S>(tables: &'a Tables<S>, reference: &Reference<'_>) -> Option<Completes<'a, S>> {
     match reference {
-        Reference::Prompt { name } => tables.prompts.get(name).map(|prompt| (&prompt.name, &prompt.completers)),
-        Reference::Resource { uri } => tables.template(uri).map(|template| (&template.name, &template.completers)),
+        Reference::Prompt { name } => {
+            tables.prompts.get(name).map(|prompt| (&prompt.name, &prompt.scopes, &prompt.completers))
+        }
+        Reference::Resource { uri } => {
+            tables.template(uri).map(|template| (&template.name, &template.scopes, &template.completers))
+        }
     }
 }
 

@@ -7,8 +7,10 @@ mod dispatch;
 mod extending;
 #[cfg(test)]
 mod fake;
+mod policy;
 mod scopes;
 #[cfg(test)]
 mod tests;
 
 pub use builder::{DEFAULT_PAGE_SIZE, McpServer};
+pub use policy::ScopePolicy;

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{Method, Request};
-use mcp_http::server::{Prompt, Resource, ResourceTemplate, Tool, ToolError};
+use mcp_http::server::{CacheHint, Prompt, Resource, ResourceTemplate, ScopePolicy, Tool, ToolError};
 use mcp_http::{
     AccessToken, Args, Context, InsufficientScope, McpServer, McpService, McpServiceBuilder, ResponseMode, Sessions,
 };
@@ -276,6 +276,69 @@ async fn a_scope_can_include_another() {
     assert_eq!(narrow.send(bearer(modern_call("append", json!({})), "alice")).await.status, 200);
     is_challenged(narrow.send(bearer(modern_call("append", json!({})), "bob")).await, "files:append", "bob").await;
     drop(app);
+}
+
+/// With the other policy, an item does not exist for a request that lacks its scopes.
+#[tokio::test(start_paused = true)]
+async fn items_can_be_hidden_instead() {
+    let auth = resource_server(people(), |auth| auth);
+    let hidden = server().scope_policy(ScopePolicy::Hide).cache(CacheHint::public(Duration::from_secs(60)));
+    let hidden = hidden.tool_scopes("open", ["files:read"]);
+    let app = App::of(McpService::builder(hidden)).layered(|router: Router| router.layer(auth.layer()));
+    let lists = [
+        ("tools/list", "tools", 3, 2, 1),
+        ("resources/list", "resources", 1, 0, 0),
+        ("resources/templates/list", "resourceTemplates", 1, 0, 0),
+        ("prompts/list", "prompts", 1, 0, 0),
+    ];
+    for (method, member, for_alice, for_bob, for_eve) in lists {
+        for (token, expected) in [("alice", for_alice), ("bob", for_bob), ("eve", for_eve)] {
+            for (what, request) in in_both_eras(&app, token, method, json!({})).await {
+                let list = app.send(request).await.message().await;
+                assert_eq!(list["result"][member].as_array().unwrap().len(), expected, "{token} {what}: {list}");
+                let scope = what.starts_with("modern").then_some("private");
+                assert_eq!(list["result"]["cacheScope"].as_str(), scope, "{token} {what}: {list}");
+            }
+        }
+    }
+    let calls = [
+        ("tools/call", json!({"name": "write", "arguments": {"path": "a"}}), json!({"name": "no", "arguments": {}})),
+        ("prompts/get", json!({"name": "plan"}), json!({"name": "no"})),
+        ("resources/read", json!({"uri": "docs://secret"}), json!({"uri": "docs://no"})),
+        ("resources/read", json!({"uri": "user://7"}), json!({"uri": "docs://no"})),
+    ];
+    for (method, params, unknown) in calls {
+        let requests = in_both_eras(&app, "bob", method, params.clone()).await;
+        for ((what, request), (_, unknown)) in
+            requests.into_iter().zip(in_both_eras(&app, "bob", method, unknown).await)
+        {
+            let (reply, expected) = (app.send(request).await, app.send(unknown).await);
+            assert_eq!((reply.status, reply.header("www-authenticate")), (expected.status, None), "{what}");
+            let (reply, expected) = (reply.message().await, expected.message().await);
+            assert_eq!(reply["error"]["code"], expected["error"]["code"], "{what}: {reply}");
+        }
+        for (what, request) in in_both_eras(&app, "alice", method, params).await {
+            let answer = app.send(request).await.message().await;
+            assert!(answer.get("error").is_none(), "{what}: {answer}");
+        }
+    }
+    // What a handler asks for is a challenge under any policy: the tool is known by then.
+    let params = json!({"name": "write", "arguments": {"path": "/etc/passwd"}});
+    for (what, request) in in_both_eras(&app, "alice", "tools/call", params).await {
+        is_challenged(app.send(request).await, "files:admin", &what).await;
+    }
+}
+
+/// Scopes by name are added to those of the tool, registered before or later.
+#[tokio::test(start_paused = true)]
+async fn scopes_can_be_set_by_name() {
+    let auth = resource_server(people(), |auth| auth);
+    let server = server().tool_scopes("open", ["files:read"]).tool_scopes("write", ["files:admin"]);
+    let app = App::of(McpService::builder(server)).layered(|router: Router| router.layer(auth.layer()));
+    is_challenged(app.send(bearer(modern_call("open", json!({})), "eve")).await, "files:read", "open").await;
+    let write = modern_call("write", json!({"path": "a"}));
+    is_challenged(app.send(bearer(write, "alice")).await, "files:write files:admin", "write").await;
+    assert_eq!(app.send(bearer(modern_call("open", json!({})), "bob")).await.status, 200);
 }
 
 /// A server written against rmcp states the scopes of its tools beside the handler.
