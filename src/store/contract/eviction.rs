@@ -234,6 +234,37 @@ pub async fn the_account_that_keeps_most_makes_room(backend: &dyn Backend, nodes
     }
 }
 
+/// When sessions of an account end, what they kept no longer counts for the account.
+pub async fn ended_sessions_no_longer_count(backend: &dyn Backend, nodes: Nodes) {
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(Principal::new);
+    let [near, far, third] = [1, 2, 3].map(|last| Peer::new([192, 0, 2, last].into()));
+    let principals = [(Some(&alice), None), (Some(&bob), None), (Some(&carol), None)];
+    let peers = [(None, Some(near)), (None, Some(far)), (None, Some(third))];
+    for [less, most, new] in [principals, peers] {
+        let policy = Policy { session_bytes: 4_000, answer_bytes: 4_000, kept_bytes: 10_000, ..Policy::default() };
+        let t = Trial::new(backend, nodes, 107, policy).await;
+        for _ in 0..2 {
+            let (ends, _) = waiting(&t, less, 3_000).await;
+            t.ok(t.b.engine.end_session(ends, crate::store::EndReason::Deleted).await, "end");
+        }
+        let (stays, _) = waiting(&t, less, 2_000).await;
+        let mut others = Vec::new();
+        for _ in 0..2 {
+            let (other, lost) = waiting(&t, most, 2_500).await;
+            t.same(lost, 0, "lost answers, while there is capacity");
+            others.push(other);
+        }
+        t.same(waiting(&t, new, 3_500).await.1, 1, "lost answers");
+        let kept = async |session: SessionId, principal: Option<&Principal>| {
+            let attach = Attach { session, principal, stream: FIRST, node: t.b.id, after: Some(0), takeover: true };
+            t.b.engine.attach(attach).await.is_ok()
+        };
+        t.holds(kept(stays, less.0).await, "an account pays for sessions that ended");
+        let left = usize::from(kept(others[0], most.0).await) + usize::from(kept(others[1], most.0).await);
+        t.same(left, 1, "what is left of the account that keeps most");
+    }
+}
+
 /// Evicted answers are reported even if the operation then failed, for lack of capacity or for
 /// another reason.
 pub async fn answers_that_are_lost_in_vain_are_told(backend: &dyn Backend, nodes: Nodes) {

@@ -164,6 +164,7 @@ pub const RULES: &[Rule] = &[
     rule(104, "bytes of an account", |b, n| Box::pin(eviction::the_account_that_keeps_most_makes_room(b, n))),
     rule(105, "answers lost in vain", |b, n| Box::pin(eviction::answers_that_are_lost_in_vain_are_told(b, n))),
     rule(106, "room that comes", |b, n| Box::pin(eviction::room_that_comes_is_found_at_once(b, n))),
+    rule(107, "bytes of ended sessions", |b, n| Box::pin(eviction::ended_sessions_no_longer_count(b, n))),
 ];
 
 #[cfg(test)]

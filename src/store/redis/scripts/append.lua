@@ -8,7 +8,6 @@ for at = from, #ARGV - 4, 2 do
     demand = demand + size
   end
 end
-local has_room, lost = make_room(demand, number(11))
 if not open(arg(1)) then
   return refused(NOT_FOUND)
 end
@@ -26,16 +25,29 @@ end
 local cancelled = is_cancelled(row_of(stream))
 local count = (#ARGV - 4 - from + 1) / 2
 local stop = first + count
-if log[CLOSED] then
-  if closing and first == log[CLOSED] and stop == log[NEXT] then
-    return done(appended(log, 0, lost, cancelled))
+
+-- A repetition reports what the first run dropped and evicted, because its reply was lost.
+local function repeated()
+  local dropped, lost = 0, 0
+  if log[LOSSES] and log[LOSSES][1] == first then
+    dropped, lost = log[LOSSES][2], log[LOSSES][3]
   end
+  return done(appended(log, dropped, lost, cancelled))
+end
+
+if log[CLOSED] and closing and first == log[CLOSED] and stop == log[NEXT]
+  or not log[CLOSED] and count > 0 and first > 0 and stop <= log[NEXT] then
+  return repeated()
+end
+local has_room, lost, trimmed = make_room(demand, number(11))
+if trimmed then
+  open(arg(1))
+  log = log_in_flight(stream)
+end
+if log[CLOSED] then
   return refused(FENCED)
 end
 if first ~= log[NEXT] then
-  if count > 0 and first > 0 and stop <= log[NEXT] then
-    return done(appended(log, 0, lost, cancelled))
-  end
   return refused(CONFLICT)
 end
 if not has_room then
@@ -54,7 +66,9 @@ if closing then
 end
 local dropped = shrink(stream, log, number(6), number(7))
 local more, own = fit(stream, log, number(8), number(9), number(10))
+dropped, lost = dropped + more, lost + own
+log[LOSSES] = dropped + lost > 0 and { first, dropped, lost }
 wake_reader(stream, log)
 save_log(stream, log)
 save(closing)
-return done(appended(log, dropped + more, lost + own, cancelled))
+return done(appended(log, dropped, lost, cancelled))

@@ -20,6 +20,7 @@
 --   q:<session>          hash    client requests: stream, event, node that sent it, kind of answer, answer
 --   v:<session>          hash    the application's state
 --   sum                  string  bytes that the streams of all sessions hold
+--   counted              string  exists for a minute after the sum was checked
 --   large                zset    a<account>, or s<session> if a session has no account, by its share of sum
 --   large:<account>      zset    its sessions, by their share
 --   crowd                zset    accounts, by their number of sessions
@@ -175,6 +176,37 @@ local function weigh(bytes, before)
   end
 end
 
+-- Removes the bytes of a session that no longer exists. Returns how many they were.
+local function forget_weight(name, account)
+  local queue, member = P .. 'large', 's' .. name
+  if account then
+    queue, member = P .. 'large:' .. account, name
+  end
+  local bytes = tonumber(call('ZSCORE', queue, member) or nil) or 0
+  call('ZREM', queue, member)
+  if bytes > 0 then
+    call('DECRBY', P .. 'sum', int(bytes))
+    if account and tonumber(call('ZINCRBY', P .. 'large', int(-bytes), 'a' .. account)) <= 0 then
+      call('ZREM', P .. 'large', 'a' .. account)
+    end
+  end
+  return bytes
+end
+
+-- Computes the sum of all bytes anew, after it was lost.
+local function recount()
+  local members, total = call('ZRANGE', P .. 'large', 0, -1, 'WITHSCORES'), 0
+  for at = 2, #members, 2 do
+    total = total + tonumber(members[at])
+  end
+  if total > 0 then
+    call('SET', P .. 'sum', int(total))
+  else
+    call('UNLINK', P .. 'sum')
+  end
+  return total
+end
+
 -- Updates the number of sessions of an account.
 local function count_sessions(account)
   local sessions = call('SCARD', P .. 'of:' .. account)
@@ -289,11 +321,21 @@ local function release(stream)
   return row
 end
 
+-- Removes the names of a session from the queues.
 local function strike(session)
   for _, queue in ipairs({ 'rest', 'fresh', 'age', 'kept' }) do
     call('ZREM', P .. queue, session)
   end
-  call('ZREM', P .. 'large', 's' .. session)
+end
+
+-- Removes what is left of a session that no longer exists. Not every caller knows its account.
+local function forget_name(session, account)
+  strike(session)
+  forget_weight(session, account)
+  if account then
+    call('SREM', P .. 'of:' .. account, session)
+    count_sessions(account)
+  end
 end
 
 -- Removes the session, and returns its encrypted facts.

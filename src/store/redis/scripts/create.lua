@@ -11,24 +11,48 @@ if call('EXISTS', P .. 's:' .. session) == 1 then
   return refused(CONFLICT)
 end
 
--- Returns the session of an account to evict: the oldest that was never used, or else the one that
--- rested longest.
-local function first_of(list, taken)
-  for _, queue in ipairs({ 'fresh', 'rest' }) do
-    local found, since
-    for from = 1, #list, 1000 do
-      local moments = call('ZMSCORE', P .. queue, unpack(list, from, math.min(from + 999, #list)))
-      for at, score in ipairs(moments) do
-        local name, moment = list[from + at - 1], tonumber(score or nil)
-        if moment and not taken[name] and (not since or moment < since) then
-          found, since = name, moment
-        end
+-- Maximum number of sessions of an account that are compared for one eviction. Of more than these a
+-- random choice is compared, so that a create does not take longer for an account that has many.
+local COMPARED = 256
+
+-- Returns the sessions of a list that are at rest, in the order of their eviction: those that were
+-- never used, oldest first, then those that rested longest.
+local function in_order(list)
+  local unused, rested = {}, {}
+  for from = 1, #list, 1000 do
+    local last = math.min(from + 999, #list)
+    local opened = call('ZMSCORE', P .. 'fresh', unpack(list, from, last))
+    local since = call('ZMSCORE', P .. 'rest', unpack(list, from, last))
+    for at = 1, last - from + 1 do
+      if opened[at] then
+        unused[#unused + 1] = { tonumber(opened[at]), list[from + at - 1] }
+      elseif since[at] then
+        rested[#rested + 1] = { tonumber(since[at]), list[from + at - 1] }
       end
     end
-    if found then
-      return found
+  end
+  local names = {}
+  for _, found in ipairs({ unused, rested }) do
+    table.sort(found, function(one, other)
+      return one[1] < other[1]
+    end)
+    for _, pair in ipairs(found) do
+      names[#names + 1] = pair[2]
     end
   end
+  return names
+end
+
+-- Returns sessions of an account that can be evicted, in order. `count`: how many are needed.
+local function candidates(account, count)
+  local own = P .. 'of:' .. account
+  if count == 1 and call('SCARD', own) > COMPARED then
+    local some = in_order(call('SRANDMEMBER', own, COMPARED))
+    if #some > 0 then
+      return some
+    end
+  end
+  return in_order(call('SMEMBERS', own))
 end
 
 local leaving, taken = {}, {}
@@ -37,15 +61,19 @@ local function leaves(name)
   taken[name] = true
 end
 
-if account ~= '' then
-  local own = call('SMEMBERS', P .. 'of:' .. account)
-  while #own - #leaving >= limit_of_one do
-    local name = first_of(own, taken)
-    if not name then
-      return refused(principal ~= '' and FULL_FOR_PRINCIPAL or FULL_FOR_PEER)
+-- Takes sessions of an account until `count` of them leave. Returns how many are missing.
+local function take_of(account, count)
+  for _, name in ipairs(count > 0 and candidates(account, count) or {}) do
+    if count > 0 and not taken[name] then
+      leaves(name)
+      count = count - 1
     end
-    leaves(name)
   end
+  return count
+end
+
+if account ~= '' and take_of(account, call('SCARD', P .. 'of:' .. account) - limit_of_one + 1) > 0 then
+  return refused(principal ~= '' and FULL_FOR_PRINCIPAL or FULL_FOR_PEER)
 end
 local excess = call('ZCARD', P .. 'age') - #leaving - limit + 1
 if excess > 0 then
@@ -61,15 +89,9 @@ if excess > 0 then
   -- A client that opens many sessions, and uses each of them, loses its own sessions first.
   local crowd = excess > 0 and call('ZREVRANGE', P .. 'crowd', 0, 3, 'WITHSCORES') or {}
   for at = 1, #crowd, 2 do
-    local own, rest = excess > 0 and call('SMEMBERS', P .. 'of:' .. crowd[at]) or {}, tonumber(crowd[at + 1])
-    while excess > 0 and rest > 1 do
-      local name = first_of(own, taken)
-      if not name then
-        break
-      end
-      leaves(name)
-      excess, rest = excess - 1, rest - 1
-    end
+    -- The last session of an account is not taken.
+    local wanted = math.max(0, math.min(excess, tonumber(crowd[at + 1]) - 1))
+    excess = excess - wanted + take_of(crowd[at], wanted)
   end
   if excess > 0 then
     first_in('rest')
@@ -85,9 +107,7 @@ for _, name in ipairs(leaving) do
     evicted[#evicted + 1] = { name, remove('evicted') }
   else
     -- The session no longer exists; only its name is removed.
-    strike(name)
-    call('SREM', P .. 'of:' .. account, name)
-    count_sessions(account)
+    forget_name(name, account ~= '' and account)
   end
 end
 call('HSET', P .. 's:' .. session, 'info', arg(2), 'principal', principal, 'epoch', arg(4), 'opened', int(NOW),

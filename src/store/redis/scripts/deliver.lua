@@ -20,13 +20,14 @@ for at = 11, #ARGV - 4 do
 end
 -- A delivery may be larger than everything that may be stored. The bounds of the stream then decide
 -- what remains.
-local has_room, lost = make_room(math.min(demand, number(10)), number(10))
+local has_room, lost, trimmed = make_room(math.min(demand, number(10)), number(10))
 if not has_room then
   return refused(FULL)
 end
--- The session may have been trimmed by the eviction.
-open(arg(1))
-log = log_of(stream)
+if trimmed then
+  open(arg(1))
+  log = log_of(stream)
+end
 call('HSET', P .. 's:' .. H, 'told', int(up_to))
 for at = 11, #ARGV - 4 do
   if not is_repeated(stream, log, arg(at)) then

@@ -17,8 +17,9 @@
 -- - CAME: the token with which the current reader attached
 -- - FIRM: what must not be dropped, as number, size, number..
 -- - OLD: bytes of notifications that a reader received
+-- - LOSSES: where the newest append began, how many notifications it dropped and answers it evicted, if any
 local OWNER, NEXT, GIVEN, UNREAD, BYTES, NOTES, SPARE, NEWEST = 1, 2, 3, 4, 5, 6, 7, 8
-local CLOSED, CLOSED_AT, READER, GENERATION, CAME, FIRM, OLD = 9, 10, 11, 12, 13, 14, 15
+local CLOSED, CLOSED_AT, READER, GENERATION, CAME, FIRM, OLD, LOSSES = 9, 10, 11, 12, 13, 14, 15, 16
 
 local function log_of(stream)
   local row = call('HGET', P .. 'm:' .. H, stream)
@@ -26,7 +27,7 @@ local function log_of(stream)
 end
 
 local function new_log(owner)
-  return { owner, 1, 0, 0, 0, 0, 0, 0, false, 0, '', 0, '', {}, 0 }
+  return { owner, 1, 0, 0, 0, 0, 0, 0, false, 0, '', 0, '', {}, 0, false }
 end
 
 -- Returns the log of a stream, or a new one if the stream is in flight and has none yet.

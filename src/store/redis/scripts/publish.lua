@@ -12,9 +12,10 @@ end
 if not log_of('0') then
   return done(0, 0, 1, 0, 0)
 end
-local has_room, lost = make_room(size_of(arg(4)), number(10))
--- The session may have been trimmed by the eviction.
-open(arg(1))
+local has_room, lost, trimmed = make_room(size_of(arg(4)), number(10))
+if trimmed then
+  open(arg(1))
+end
 local stream, node, kind, payload = '0', arg(2), arg(3), arg(4)
 local asks = string.sub(kind, 1, 1) == 'q'
 local log = log_of(stream)

@@ -37,65 +37,80 @@ local function give_up_of(class, wanted)
   return lost
 end
 
--- Maximum number of sessions that are examined, in total and for one account.
+-- Maximum number of sessions that are examined, in total and for one account: of the largest, and as
+-- many again that are chosen at random.
 local MOST, MOST_OF_ONE = 64, 48
+
+-- Adds sessions of a member of the queue `large`: a few of an account, or the session itself.
+local function add_sessions(names, member, few, sessions_of)
+  local name, rest = string.sub(member, 2), MOST - #names
+  if string.sub(member, 1, 1) == 's' then
+    names[#names + 1] = { name }
+  else
+    for _, one in ipairs(sessions_of(P .. 'large:' .. name, math.min(rest, few))) do
+      names[#names + 1] = { one, name }
+    end
+  end
+end
 
 -- Returns the sessions to trim, the largest account first, and in it the largest session.
 local function largest()
   local names = {}
-  for _, who in ipairs(call('ZREVRANGE', P .. 'large', 0, MOST - 1)) do
-    local name, rest = string.sub(who, 2), MOST - #names
-    if string.sub(who, 1, 1) == 's' then
-      names[#names + 1] = { name }
-    else
-      for _, one in ipairs(call('ZREVRANGE', P .. 'large:' .. name, 0, math.min(rest, MOST_OF_ONE) - 1)) do
-        names[#names + 1] = { one, name }
-      end
-    end
+  for _, member in ipairs(call('ZREVRANGE', P .. 'large', 0, MOST - 1)) do
     if #names >= MOST then
       break
     end
+    add_sessions(names, member, MOST_OF_ONE, function(queue, count)
+      return call('ZREVRANGE', queue, 0, count - 1)
+    end)
   end
   return names
 end
 
--- Removes the bytes of a session that no longer exists.
-local function forget_weight(name, account)
-  if account then
-    local bytes = tonumber(call('ZSCORE', P .. 'large:' .. account, name) or nil) or 0
-    call('ZREM', P .. 'large:' .. account, name)
-    if tonumber(call('ZINCRBY', P .. 'large', int(-bytes), 'a' .. account)) <= 0 then
-      call('ZREM', P .. 'large', 'a' .. account)
+-- Returns sessions at random. The largest may all be held by readers, or have only what must be
+-- kept, while there is capacity elsewhere. The next operation chooses others.
+local function sample()
+  local members, names = call('ZRANDMEMBER', P .. 'large', MOST), {}
+  for _, member in ipairs(members) do
+    if #names >= MOST then
+      break
     end
-  else
-    call('ZREM', P .. 'large', 's' .. name)
+    add_sessions(names, member, math.ceil(MOST / #members), function(queue, count)
+      return call('ZRANDMEMBER', queue, count)
+    end)
   end
+  return names
 end
 
 -- Returns `true` if there is capacity for so many bytes more, and the number of answers lost for
--- it. Must run before the session of an operation is opened, because that session may be trimmed
--- too.
+-- it. A third result says that sessions were trimmed: the session of the operation must then be
+-- opened again, because it may be one of them.
 local function make_room(demand, limit)
-  local lost = 0
   if demand == 0 then
-    return true, lost
+    return true, 0, false
   end
-  local over = (tonumber(call('GET', P .. 'sum') or nil) or 0) + demand - limit
+  local total = tonumber(call('GET', P .. 'sum') or nil)
+  if not total and call('EXISTS', P .. 'large') == 1 then
+    total = recount()
+  end
+  local over, lost = (total or 0) + demand - limit, 0
   if over <= 0 or demand > limit then
-    return over <= 0, lost
+    return over <= 0, 0, false
   end
   for class = 1, 3 do
-    for _, found in ipairs(over > 0 and largest() or {}) do
-      if over > 0 and open(found[1]) then
-        local before = s.bytes
-        lost = lost + give_up_of(class, over)
-        over = over - (before - s.bytes)
-        save(false)
-      elseif over > 0 then
-        forget_weight(found[1], found[2])
+    for _, choose in ipairs({ largest, sample }) do
+      for _, found in ipairs(over > 0 and choose() or {}) do
+        if over > 0 and open(found[1]) then
+          local before = s.bytes
+          lost = lost + give_up_of(class, over)
+          over = over - (before - s.bytes)
+          save(false)
+        elseif over > 0 then
+          over = over - forget_weight(found[1], found[2])
+        end
       end
     end
   end
   lost_for_room = lost
-  return over <= 0, lost
+  return over <= 0, lost, true
 end

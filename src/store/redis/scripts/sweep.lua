@@ -17,7 +17,7 @@ local function finish(queue, before, reason)
     if open(name) then
       ended[#ended + 1] = { name, remove(reason), reason }
     else
-      strike(name)
+      forget_name(name)
     end
   end
   more = more or #names == most
@@ -56,6 +56,36 @@ local function forget_finished(before, at_most)
   return count
 end
 
+-- Corrects the sum of all bytes, once a minute: keys may vanish, if the server evicts them. Sessions
+-- that vanished are found a few at a time, chosen at random.
+local function reconcile()
+  if call('EXISTS', P .. 'large', P .. 'sum') == 0 then
+    return
+  end
+  give_room()
+  if not call('SET', P .. 'counted', 1, 'NX', 'EX', 60) then
+    return
+  end
+  for _, member in ipairs(call('ZRANDMEMBER', P .. 'large', 64)) do
+    local name = string.sub(member, 2)
+    if string.sub(member, 1, 1) == 's' then
+      if call('EXISTS', P .. 's:' .. name) == 0 then
+        forget_weight(name)
+      end
+    else
+      for _, one in ipairs(call('ZRANDMEMBER', P .. 'large:' .. name, 64)) do
+        if call('EXISTS', P .. 's:' .. one) == 0 then
+          forget_name(one, name)
+        end
+      end
+      if call('EXISTS', P .. 'large:' .. name) == 0 then
+        call('ZREM', P .. 'large', member)
+      end
+    end
+  end
+  recount()
+end
+
 local before, streams = there_for(kept_for), 8 * most
 local names = call('ZRANGEBYSCORE', P .. 'kept', '-inf', int(before), 'LIMIT', 0, most)
 if #names > 0 then
@@ -67,9 +97,10 @@ for _, name in ipairs(names) do
   elseif open(name) then
     streams = streams - forget_finished(before, streams)
   else
-    strike(name)
+    forget_name(name)
   end
 end
+reconcile()
 more = more or streams == 0 or (#names == most and streams < 8 * most)
 local answer = done(more and 1 or 0, ended)
 return #ended > 0 and remember(answer) or answer

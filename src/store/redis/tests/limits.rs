@@ -207,3 +207,123 @@ async fn a_list_is_whole_though_sessions_end_meanwhile_and_one_cannot_be_read() 
     assert_eq!(node.engine.peek(sessions[1]).await.unwrap().principal, Some(alice));
     assert_eq!(node.engine.peek(SessionId::random()).await.unwrap_err().kind(), StoreErrorKind::NotFound);
 }
+
+/// Begins a call in a new session and appends events, given by kind and length, to its stream. `kept`: how many bytes
+/// all sessions may keep.
+async fn written(a: &Process, session: &str, kept: usize, events: &[(&str, usize)]) -> Result<()> {
+    a.create_of_many(session).await;
+    let stream = a.take(a.begin(session, session)).await.number::<u32>().unwrap();
+    let append = a.client.call(&scripts::APPEND).arg(session).arg(stream).arg(&a.node).arg(1).arg(0);
+    let append = append.arg(1_000).arg(1_000_000).arg(1_000_000).arg(1_000_000).arg(100).arg(kept);
+    let append = events.iter().fold(append, |append, (kind, length)| append.arg(kind).arg("x".repeat(*length)));
+    a.client.take(append).await.map(drop)
+}
+
+#[tokio::test]
+async fn capacity_is_found_beyond_the_largest_sessions() {
+    let server = RedisServer::start();
+    for principal in ["", "alice"] {
+        let mut a = Process::new(&server, LONG);
+        server.command(&["flushall"]);
+        principal.clone_into(&mut a.principal);
+        // The largest sessions have only open requests to the client. A small one has a notification to drop.
+        for session in 0..70 {
+            written(&a, &session.to_string(), 1_000_000, &[(&format!("q{session}"), 200)]).await.unwrap();
+        }
+        written(&a, "small", 1_000_000, &[("n", 100), ("n", 10)]).await.unwrap();
+        // A random choice is examined, which holds the small session nearly always.
+        let mut tries = 0;
+        while written(&a, &format!("new{tries}"), 70 * 200 + 150, &[("n", 50)]).await.is_err() {
+            tries += 1;
+            assert!(tries < 50, "{principal:?}");
+        }
+        assert_eq!(ask(&server, "get", "sum", &[]), (70 * 200 + 10 + 50).to_string(), "{principal:?}");
+    }
+}
+
+/// Returns how often the server ran a command.
+fn calls_of(server: &RedisServer, command: &str) -> usize {
+    let stats = server.command(&["info", "commandstats"]);
+    let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls="))).unwrap_or("0,");
+    line.split_once(',').unwrap().0.parse().unwrap()
+}
+
+#[tokio::test]
+async fn creates_compare_few_sessions_of_large_accounts() {
+    let server = RedisServer::start();
+    let mut a = Process::new(&server, LONG);
+    "alice".clone_into(&mut a.principal);
+    for session in 0..600 {
+        a.create_of_many(&session.to_string()).await;
+    }
+    let create = |session: &str, limit: usize| {
+        let create = a.call(&scripts::CREATE).arg(session).arg("info").arg(&a.principal).arg(1);
+        create.arg(10_000).arg(limit).arg(&a.principal)
+    };
+    let listed = calls_of(&server, "smembers");
+    assert_eq!(a.take(create("a", 600)).await.list().unwrap().count(), 1);
+    assert_eq!(calls_of(&server, "smembers"), listed, "the whole account was read");
+
+    // After the limit was lowered, one pass finds all that leave. The newest stay.
+    let compared = calls_of(&server, "zmscore");
+    assert_eq!(a.take(create("b", 10)).await.list().unwrap().count(), 591);
+    assert!(calls_of(&server, "zmscore") - compared <= 2, "{compared}");
+    let left = ask(&server, "smembers", "of:alice", &[]);
+    let mut left: Vec<&str> = left.lines().collect();
+    left.sort_unstable();
+    assert_eq!(left, ["592", "593", "594", "595", "596", "597", "598", "599", "a", "b"]);
+}
+
+#[tokio::test]
+async fn the_sum_of_bytes_survives_keys_that_vanish() {
+    let server = RedisServer::start();
+    let mut a = Process::new(&server, LONG);
+    written(&a, "one", 1_000_000, &[("n", 100)]).await.unwrap();
+    "alice".clone_into(&mut a.principal);
+    for session in ["two", "three"] {
+        written(&a, session, 1_000_000, &[("n", 500), ("n", 500)]).await.unwrap();
+    }
+    let sum = || ask(&server, "get", "sum", &[]);
+    assert_eq!(sum(), "2100");
+    let check = async || {
+        ask(&server, "del", "counted", &[]);
+        a.take(a.expire(LONG, LONG)).await;
+    };
+    ask(&server, "del", "sum", &[]);
+    written(&a, "four", 2_200, &[("r", 1_100)]).await.unwrap();
+    assert_eq!(sum(), "2200", "it was not counted again before the append");
+    ask(&server, "set", "sum", &["7"]);
+    check().await;
+    assert_eq!(sum(), "2200");
+    for session in ["one", "two", "three", "four"] {
+        ask(&server, "del", &format!("s:{session}"), &[]);
+    }
+    check().await;
+    assert_eq!((sum(), ask(&server, "zcard", "large", &[])), (String::new(), "0".to_owned()));
+    assert_eq!(ask(&server, "scard", "of:alice", &[]), "0");
+}
+
+#[tokio::test]
+async fn a_repeated_append_reports_the_same_losses() {
+    let server = RedisServer::start();
+    let a = Process::new(&server, LONG);
+    a.create("s").await;
+    let append = async |stream: u32, close: u8, events: &[(&str, usize)]| {
+        let append = a.client.call(&scripts::APPEND).arg("s").arg(stream).arg(&a.node).arg(1).arg(close);
+        let append = append.arg(1).arg(10_000).arg(1_000).arg(0).arg(100).arg(1_000_000);
+        let append = events.iter().fold(append, |append, (kind, length)| append.arg(kind).arg("x".repeat(*length)));
+        let mut reply = a.take(append).await;
+        let _ = (reply.flag().unwrap(), reply.number::<usize>().unwrap());
+        (reply.number::<usize>().unwrap(), reply.number::<usize>().unwrap())
+    };
+    let begin = async |token: &str| a.take(a.begin("s", token)).await.number::<u32>().unwrap();
+    let (first, second, third) = (begin("1").await, begin("2").await, begin("3").await);
+    assert_eq!(append(first, 1, &[("r", 600)]).await, (0, 0));
+    for (stream, close, events, expected) in
+        [(second, 0, &[("n", 10), ("n", 10), ("r", 700)][..], (2, 1)), (third, 1, &[("r", 800)], (0, 0))]
+    {
+        let reported = append(stream, close, events).await;
+        assert_eq!(reported, expected, "stream {stream}");
+        assert_eq!(append(stream, close, events).await, reported, "a repetition");
+    }
+}

@@ -177,6 +177,12 @@ impl Process {
         self.take(create.arg(100).arg(100).arg(&self.principal)).await;
     }
 
+    /// Creates a session, of as many as a test may need.
+    async fn create_of_many(&self, session: &str) {
+        let create = self.call(&scripts::CREATE).arg(session).arg("info").arg(&self.principal).arg(1);
+        self.take(create.arg(10_000).arg(10_000).arg(&self.principal)).await;
+    }
+
     /// Begins a call with a given token.
     fn begin(&self, session: &str, token: &str) -> Call {
         let begin = self.client.call_with(&scripts::BEGIN, token).arg(session).arg(&self.principal).arg(&self.node);
