@@ -12,7 +12,6 @@ mod quota;
 mod reaper;
 mod received;
 mod recheck;
-mod retry;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,7 +20,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use self::announcements::Announcing;
@@ -42,10 +40,6 @@ use crate::panics::{Contained, Panicked};
 use crate::settings::Settings;
 use crate::store::{Ended, EngineFuture, SessionEngine};
 
-/// The number of operations retried at a time. An engine that becomes reachable again has more work
-/// than these.
-const RETRIES: usize = 32;
-
 /// The core of a service, shared by its eras.
 pub(crate) struct Core {
     pub(crate) engine: Arc<dyn SessionEngine>,
@@ -61,8 +55,6 @@ pub(crate) struct Core {
     sessionless: Arc<Quota>,
     /// Long answers that their clients have not read yet.
     unread: Arc<Quota>,
-    /// Limits how many engine operations are retried at a time.
-    retries: Arc<Semaphore>,
     pub(crate) lifecycle: Lifecycle,
     announcing: Announcing,
     /// The application's handle. It refers to the service weakly.
@@ -95,7 +87,6 @@ impl Core {
             running: TaskTracker::new(),
             sessionless: loose,
             unread,
-            retries: Arc::new(Semaphore::new(RETRIES)),
             lifecycle: Lifecycle::default(),
             announcing: Announcing::default(),
             handle,

@@ -3,16 +3,13 @@
 //! lost.
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use super::{Core, LogLine};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::SessionId;
 use crate::panics::OnAbort;
 use crate::server::change::Change;
-
-/// The pause between two attempts. The engine has its own retry timeout in each.
-const RETRY_PAUSE: Duration = Duration::from_millis(500);
+use crate::store::Backoff;
 
 impl Core {
     /// Announces a change to every client of both eras, on every node.
@@ -125,7 +122,7 @@ async fn catch_up(core: Weak<Core>) {
         let announced = step.await;
         if core.upgrade().is_some_and(|core| core.must_repeat(&announced)) {
             drop(unsaid);
-            tokio::time::sleep(RETRY_PAUSE).await;
+            Backoff::soon().pause().await;
         } else {
             unsaid.settled();
         }

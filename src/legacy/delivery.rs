@@ -15,7 +15,6 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::poll_immediate;
@@ -29,16 +28,13 @@ use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::SessionId;
 use crate::panics::OnAbort;
 use crate::server::change::{Change, EVERYTHING};
-use crate::store::{Attached, Deliver, Event, EventKind};
+use crate::store::{Attached, Backoff, Deliver, Event, EventKind};
 
 /// The number of sessions a node serves concurrently, as in the re-check after lost signals.
 const CONCURRENCY: usize = 32;
 
 /// The number of attempts for one session, before it has to wait like one whose delivery failed.
 const TRIES: usize = 8;
-
-/// The pause before failed deliveries are retried.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// The changes due to a session, and the number of the last announcement they cover.
 struct Told {
@@ -308,7 +304,7 @@ impl Node {
             }
         });
         self.core.tasks.spawn(async move {
-            tokio::time::sleep(RETRY_PAUSE).await;
+            Backoff::background().pause().await;
             drop(retrying);
             let Some(node) = node.upgrade() else { return };
             for id in node.listeners() {

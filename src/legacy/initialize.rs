@@ -24,7 +24,7 @@ use crate::outcome::{Outcome, Reply};
 use crate::panics::Contained;
 use crate::server::{Context, Initialize, Session};
 use crate::settings::ResponseMode;
-use crate::store::{Create, EndReason};
+use crate::store::Create;
 
 /// Handles a POST that names no session: an opening, or an error of the client.
 pub(super) async fn without_session<S: Clone + Send + Sync + 'static>(
@@ -274,7 +274,7 @@ impl Drop for Unkept<'_> {
         self.node.forget(self.session.info.id);
         if self.created {
             let id = self.session.info.id;
-            self.node.core.retry(move |engine| engine.end_session(id, EndReason::Closed));
+            self.node.core.step_in_background(self.node.core.engine.discard_session(id));
         }
     }
 }

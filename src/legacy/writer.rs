@@ -15,7 +15,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -27,7 +26,7 @@ use super::exchange::{Delivery, Denied, Exchange};
 use crate::core::LogLine;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
 use crate::message::{RequestId, write};
-use crate::store::{Append, Event, EventKind};
+use crate::store::{Append, Backoff, Event, EventKind};
 
 /// Writes to the stream of an exchange.
 pub(super) struct Writer<'a> {
@@ -53,9 +52,6 @@ enum Tried {
     /// The batch may or may not have been written.
     Later,
 }
-
-/// The pause between two attempts to write the end. The engine also retries within each attempt.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 impl<'a> Writer<'a> {
     pub(super) fn new(exchange: &'a Exchange, span: Span) -> Self {
@@ -140,7 +136,7 @@ impl<'a> Writer<'a> {
             if can_return {
                 session.release_reader(stream, u32::MAX, streams.retry_interval);
             }
-            tokio::time::sleep(RETRY_PAUSE).await;
+            Backoff::background().pause().await;
             if !self.settle().await {
                 continue;
             }

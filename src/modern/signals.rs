@@ -3,7 +3,6 @@
 //! announcements that it missed, so that each subscription stream receives each of them once.
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use super::Node;
 use super::subscriptions::Subscriptions;
@@ -11,7 +10,7 @@ use crate::core::{Core, Missed};
 use crate::error::StoreErrorKind;
 use crate::identity::TaskId;
 use crate::server::change::EVERYTHING;
-use crate::store::{Signal, SignalHandler};
+use crate::store::{Backoff, Signal, SignalHandler};
 
 /// Receives signals for the service. Its references are weak, so that an engine that outlives the
 /// service does not keep the service alive.
@@ -75,9 +74,6 @@ fn tell(subscriptions: &Subscriptions, topic: &str) {
     }
 }
 
-/// The pause between two queries of missed announcements.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
-
 /// Queries and passes on missed announcements. If that runs already, it runs once more afterwards.
 fn recheck(node: &Arc<Node>) {
     let me = Arc::downgrade(node);
@@ -98,7 +94,7 @@ async fn catch_up(node: Weak<Node>) -> Option<()> {
             Ok(Missed::Topics(topics)) => topics.iter().for_each(|(_, topic)| tell(&present.subscriptions, topic)),
             Err(error) if error.kind() == StoreErrorKind::Unavailable => {
                 drop(present);
-                tokio::time::sleep(RETRY_PAUSE).await;
+                Backoff::background().pause().await;
                 continue;
             }
             Ok(Missed::Anything { .. }) | Err(_) => present.subscriptions.notify_all_changes(),

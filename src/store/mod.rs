@@ -27,6 +27,7 @@
 //! passes the same public test suite, `store::contract` (feature `testing`).
 
 mod announcements;
+mod backoff;
 pub mod engine;
 #[cfg(feature = "file")]
 mod file;
@@ -44,6 +45,7 @@ pub mod contract;
 #[cfg(feature = "redis")]
 pub use self::redis::{ConnectError, RedisEngine, RedisOptions};
 pub(crate) use announcements::TOPICS;
+pub(crate) use backoff::Backoff;
 pub use engine::sessions::{EndReason, Ended, SessionSummary};
 pub(crate) use engine::{
     Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Delivered, EngineFuture,

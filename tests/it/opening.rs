@@ -1,6 +1,6 @@
 //! Opening sessions: the answer to `initialize`, and openings that fail and leave nothing behind.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -254,6 +254,25 @@ async fn unconfirmed_creation_leaves_no_session() {
     let app = App::with(|service| service.engine(engine));
     assert_eq!(app.post(initialize("2025-11-25", json!({}))).await.status, 503);
     sleep(Duration::from_secs(1)).await;
+    nothing_is_left(&app).await;
+}
+
+/// The engine is away when such a session should be removed. It does so later.
+#[tokio::test(start_paused = true)]
+async fn unconfirmed_sessions_are_discarded_after_outages() {
+    let away = Arc::new(AtomicBool::new(true));
+    let is_away = Arc::clone(&away);
+    let engine = FarEngine::new(|_, _| Pace::YIELD).failing(move |step| match step {
+        "create" => Some(Fault::After(StoreErrorKind::Unavailable)),
+        "discard_session" if is_away.load(Ordering::Relaxed) => Some(Fault::Before(StoreErrorKind::Unavailable)),
+        _ => None,
+    });
+    let app = App::with(|service| service.engine(engine));
+    assert_eq!(app.post(initialize("2025-11-25", json!({}))).await.status, 503);
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(app.handle.sessions().await.unwrap().len(), 1);
+    away.store(false, Ordering::Relaxed);
+    sleep(Duration::from_secs(2)).await;
     nothing_is_left(&app).await;
 }
 

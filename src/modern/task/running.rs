@@ -9,13 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::document::{Document, End};
 use super::requests::Requests;
-use super::update::{Kept, RetryBudget};
+use super::update::Kept;
 use crate::core::LogLine;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Peer, Principal, TaskId};
 use crate::message::{ErrorObject, RawJson};
 use crate::modern::member::Member;
 use crate::panics::OnAbort;
+use crate::store::Backoff;
 
 /// The tasks that run here.
 pub(in crate::modern) type TaskMap = DashMap<TaskId, Arc<TaskRun>>;
@@ -82,7 +83,7 @@ impl TaskRun {
 
     /// Re-checks the task after a signal. The signal is not repeated, so a failed check is retried.
     pub(in crate::modern) async fn recheck(&self) {
-        let mut patience = RetryBudget::default();
+        let mut backoff = Backoff::limited();
         loop {
             match self.member.change_task(&self.kept, |_| false).await {
                 Ok(document) => return self.receive(&document),
@@ -99,7 +100,7 @@ impl TaskRun {
                 return;
             }
             let rechecks = OnAbort::new(|| self.talk().begin_recheck());
-            let again = self.member.wait(&mut patience).await;
+            let again = self.member.wait(&mut backoff).await;
             drop(rechecks);
             if !again {
                 return;

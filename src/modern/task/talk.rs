@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::requests::NewRequest;
 use super::running::TaskRun;
-use super::update::RetryBudget;
 use crate::core::LogLine;
 use crate::error::StoreErrorKind;
 use crate::message::RawJson;
 use crate::panics::OnAbort;
 use crate::server::ClientError;
+use crate::store::Backoff;
 
 impl TaskRun {
     /// Sends a request to the client, and waits for the answer.
@@ -40,7 +40,7 @@ impl TaskRun {
         let (run, there) = (Arc::clone(self), Arc::clone(self));
         let aborted = OnAbort::new(move || there.talk().storing = false);
         self.member.core.in_background(Box::pin(async move {
-            let mut patience = RetryBudget::default();
+            let mut backoff = Backoff::limited();
             loop {
                 let next = run.talk().next();
                 let Some(update) = next else { return aborted.disarm() };
@@ -52,7 +52,7 @@ impl TaskRun {
                 let error = match told.await {
                     Ok(document) => {
                         run.receive(&document);
-                        patience = RetryBudget::default();
+                        backoff = Backoff::limited();
                         continue;
                     }
                     Err(error) => error,
@@ -62,7 +62,7 @@ impl TaskRun {
                     tracing::warn!(error, task = ?run.kept.id, left_out, "a task is not heard");
                 }
                 let is_away = matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Conflict);
-                if is_away && run.member.wait(&mut patience).await {
+                if is_away && run.member.wait(&mut backoff).await {
                     run.talk().unsaid(update);
                 } else {
                     run.talk().restore(update);

@@ -1,8 +1,6 @@
 //! Changes to a stored task: the document is read, changed and stored. If another node stored its
 //! change first, this starts again.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 
 use super::document::{Document, End};
@@ -11,29 +9,10 @@ use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Peer, Principal, TaskId};
 use crate::message::ErrorObject;
 use crate::modern::member::Member;
-use crate::store::{CreateTask, StoreTask};
+use crate::store::{Backoff, CreateTask, StoreTask};
 
 /// The maximum number of tries. Only the handler and its client compete, so two or three suffice.
 const TRIES: usize = 64;
-
-/// The pauses between retries while the engine is unavailable. Each is twice as long as the one
-/// before, about a quarter of an hour in all.
-#[derive(Debug, Default)]
-pub(super) struct RetryBudget(u32);
-
-impl RetryBudget {
-    const FIRST: Duration = Duration::from_millis(100);
-    const MAX_ATTEMPTS: u32 = 13;
-}
-
-impl Iterator for RetryBudget {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        self.0 += 1;
-        (self.0 <= Self::MAX_ATTEMPTS).then(|| Self::FIRST * (1 << (self.0 - 1)))
-    }
-}
 
 /// A stored task and its principal.
 #[derive(Debug, Clone)]
@@ -62,7 +41,7 @@ impl Member {
 
     /// Ends a task. Its client waits for the end, so a failed store is retried later.
     pub(super) async fn end_task(&self, kept: &Kept, mut end: End) {
-        let mut patience = RetryBudget::default();
+        let mut backoff = Backoff::limited();
         loop {
             let Err(error) = self.change_task(kept, |document| document.end(end.clone())).await else { return };
             match (error.kind(), &end) {
@@ -74,7 +53,7 @@ impl Member {
                 }
                 _ => {}
             }
-            if error.kind() == StoreErrorKind::Corrupt || !self.wait(&mut patience).await {
+            if error.kind() == StoreErrorKind::Corrupt || !self.wait(&mut backoff).await {
                 if let Some(left_out) = self.core.log_line(LogLine::Task) {
                     let error = &error as &dyn std::error::Error;
                     tracing::error!(error, task = ?kept.id, left_out, "the end of a task was lost");
@@ -85,8 +64,8 @@ impl Member {
     }
 
     /// Waits until a retry is due. Returns `false` if no retry is left or the service stops.
-    pub(super) async fn wait(&self, patience: &mut RetryBudget) -> bool {
-        match patience.next() {
+    pub(super) async fn wait(&self, backoff: &mut Backoff) -> bool {
+        match backoff.next_pause() {
             Some(pause) => tokio::time::timeout(pause, self.cut.cancelled()).await.is_err(),
             None => false,
         }

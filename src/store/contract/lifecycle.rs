@@ -165,6 +165,27 @@ pub async fn a_reader_prevents_expiry(backend: &dyn Backend, nodes: Nodes) {
     t.same(expire(&t, &t.a).await.len(), 1, "sessions swept long after");
 }
 
+/// A discarded session ends like any other. Discarding it again is no error.
+pub async fn a_discarded_session_is_gone(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 108, Policy::default()).await;
+    let (session, stream) = t.called().await;
+    t.attach(session, stream, 0).await;
+    let stays = t.session().await;
+    for node in [&t.a, &t.b, &t.a] {
+        t.ok(node.engine.discard_session(session).await, "discard");
+    }
+    t.ok(t.b.engine.discard_session(SessionId::random()).await, "discard of an unknown session");
+    for node in [&t.a, &t.b] {
+        for (step, result) in every_step(node, session, None).await {
+            t.rejected(result, NOT_FOUND, step);
+        }
+    }
+    t.rung(&t.b, |signal| matches!(signal, Signal::Ended { session: ended, .. } if *ended == session), "no signal")
+        .await;
+    t.ok(t.a.engine.load(stays, None).await, "load of another session");
+    t.same(t.ok(t.b.engine.count().await, "count"), 1, "sessions left");
+}
+
 /// One caller ends the session. All its calls and readers end with it, for every node.
 pub async fn an_ended_session_is_not_found(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 9, Policy::default()).await;

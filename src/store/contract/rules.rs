@@ -165,6 +165,7 @@ pub const RULES: &[Rule] = &[
     rule(105, "answers lost in vain", |b, n| Box::pin(eviction::answers_that_are_lost_in_vain_are_told(b, n))),
     rule(106, "room that comes", |b, n| Box::pin(eviction::room_that_comes_is_found_at_once(b, n))),
     rule(107, "bytes of ended sessions", |b, n| Box::pin(eviction::ended_sessions_no_longer_count(b, n))),
+    rule(108, "discard", |b, n| Box::pin(lifecycle::a_discarded_session_is_gone(b, n))),
 ];
 
 #[cfg(test)]

@@ -20,9 +20,11 @@ pub trait CallStore: Send + Sync + 'static {
     /// it was abandoned: it is forgotten and its reader is detached. Repeating the operation is no
     /// error.
     ///
-    /// The engine is responsible for this operation, for [`detach`](super::StreamStore::detach) and for
-    /// [`withdraw_request`](CallStore::withdraw_request). While it is out of reach it queues them, and performs
-    /// each later, once. They never fail with `Unavailable`, and the caller does not repeat them.
+    /// The engine is responsible for this operation, for [`detach`](super::StreamStore::detach),
+    /// [`withdraw_request`](CallStore::withdraw_request) and
+    /// [`discard_session`](super::SessionStore::discard_session). While it is out of reach it queues
+    /// them, and performs each later, once. They never fail with `Unavailable`, and the caller does
+    /// not repeat them.
     fn finish(&self, session: SessionId, stream: StreamNo) -> EngineFuture<Result<()>>;
 
     /// Cancels a call on behalf of the client. Returns `true` if a call was found. If two calls in

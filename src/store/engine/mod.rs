@@ -28,6 +28,21 @@
 //! 2. [`Unavailable`](crate::error::StoreErrorKind::Unavailable): the engine is out of reach.
 //!
 //! An operation may be repeated after a failure that leaves open whether it happened.
+//!
+//! # Recovery
+//!
+//! The engine repeats, not its caller:
+//!
+//! 1. While a caller waits, an engine out of reach tries again for a limited time, and then fails
+//!    with `Unavailable`.
+//! 2. Operations that release something are performed, now or later: [`CallStore::finish`],
+//!    [`StreamStore::detach`], [`CallStore::withdraw_request`] and
+//!    [`SessionStore::discard_session`]. They never fail with `Unavailable`.
+//! 3. Operations that acquire something for a caller have no effect if the caller does not learn of
+//!    them: [`CallStore::begin`] and [`StreamStore::attach`].
+//!
+//! The service itself repeats only what an engine cannot know to be wanted still: the append that
+//! ends a call's stream, announcements and their delivery, and the end of a task.
 
 mod calls;
 mod constructors;

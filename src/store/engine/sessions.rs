@@ -48,6 +48,11 @@ pub trait SessionStore: Send + Sync + 'static {
     /// later operation on the session fails with `NotFound`, on every node.
     fn end_session(&self, session: SessionId, reason: EndReason) -> EngineFuture<Result<Ended>>;
 
+    /// Ends a session that no caller wants to know of any more, such as one whose id no client has
+    /// received. It is no error if the session does not exist. As with
+    /// [`finish`](super::CallStore::finish), the engine performs it, now or later.
+    fn discard_session(&self, session: SessionId) -> EngineFuture<Result<()>>;
+
     /// Ends sessions and tasks that have expired, and forgets finished streams after their
     /// retention. Returns the sessions that ended; each is returned to one caller only.
     fn expire(&self, node: NodeId) -> EngineFuture<Result<Vec<Ended>>>;
@@ -192,4 +197,12 @@ pub struct SessionSummary {
 /// Serde's `serialize_with` passes a reference.
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> std::result::Result<S::Ok, S::Error> {
     serializer.serialize_f64(duration.as_secs_f64())
+}
+
+/// Returns the result of a discarded session, for that of its end.
+pub(in crate::store) fn discarded(ended: Result<Ended>) -> Result<()> {
+    match ended {
+        Err(error) if error.kind() != StoreErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }

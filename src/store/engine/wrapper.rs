@@ -77,9 +77,9 @@ pub trait EngineWrapper: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Runs an operation that releases something: [`finish`](CallStore::finish),
-    /// [`detach`](StreamStore::detach) or [`withdraw_request`](CallStore::withdraw_request). It must
-    /// happen, now or later, and must not fail with `Unavailable`. The default is
-    /// [`run`](Self::run).
+    /// [`detach`](StreamStore::detach), [`withdraw_request`](CallStore::withdraw_request) or
+    /// [`discard_session`](SessionStore::discard_session). It must happen, now or later, and must not
+    /// fail with `Unavailable`. The default is [`run`](Self::run).
     fn release<F>(&self, operation: Operation, call: F) -> EngineFuture<Result<()>>
     where
         F: FnOnce(&Self::Inner) -> EngineFuture<Result<()>> + Send + 'static,
@@ -201,6 +201,10 @@ impl<W: EngineWrapper> SessionStore for W {
 
     fn end_session(&self, session: SessionId, reason: EndReason) -> EngineFuture<Result<Ended>> {
         self.run(Operation::on("end_session", session), move |engine| engine.end_session(session, reason))
+    }
+
+    fn discard_session(&self, session: SessionId) -> EngineFuture<Result<()>> {
+        self.release(Operation::on("discard_session", session), move |engine| engine.discard_session(session))
     }
 
     fn expire(&self, node: NodeId) -> EngineFuture<Result<Vec<Ended>>> {

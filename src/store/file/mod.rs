@@ -50,6 +50,7 @@ pub use self::open::{OpenError, Recovery};
 use self::open::Opened;
 use self::queue::Queue;
 use self::writer::Writer;
+use super::engine::sessions::discarded;
 use super::engine::{CallStore, Membership, SessionStore, StreamStore, TaskStore};
 use super::journal::Journal;
 use super::memory::restore::GONE;
@@ -395,6 +396,11 @@ impl SessionStore for FileEngine {
     fn end_session(&self, session: SessionId, reason: EndReason) -> EngineFuture<Result<Ended>> {
         // The session has ended anyway.
         self.once_written_or(self.inner.shared.end(session, reason), |shared, ended| shared.tell_later(vec![ended]))
+    }
+
+    fn discard_session(&self, session: SessionId) -> EngineFuture<Result<()>> {
+        let (ended, mark) = self.inner.shared.end(session, EndReason::Closed);
+        self.once_written_or_later((discarded(ended), mark))
     }
 
     fn expire(&self, _node: NodeId) -> EngineFuture<Result<Vec<Ended>>> {

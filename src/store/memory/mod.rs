@@ -41,6 +41,7 @@ use self::order::OfAccount;
 use self::record::Record;
 use self::tasks::Tasks;
 use super::announcements::Topics;
+use super::engine::sessions::discarded;
 use super::engine::{CallStore, Membership, SessionStore, StreamStore, TaskStore};
 use super::journal::Journal;
 use super::{
@@ -228,6 +229,10 @@ impl SessionStore for MemoryEngine {
 
     fn end_session(&self, session: SessionId, reason: EndReason) -> EngineFuture<Result<Ended>> {
         EngineFuture::ready(self.shared.end(session, reason).0)
+    }
+
+    fn discard_session(&self, session: SessionId) -> EngineFuture<Result<()>> {
+        EngineFuture::ready(discarded(self.shared.end(session, EndReason::Closed).0))
     }
 
     fn expire(&self, _node: NodeId) -> EngineFuture<Result<Vec<Ended>>> {

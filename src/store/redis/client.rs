@@ -20,6 +20,7 @@ use super::reply::Reply;
 use super::signals::Signals;
 use crate::clock::Clock;
 use crate::error::{StoreError, StoreErrorKind};
+use crate::store::Backoff;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -82,9 +83,6 @@ pub(super) struct Failed {
 
 /// Time for the nodes to agree again: several commands, each with its own timeout.
 const AGREEMENT: Duration = Duration::from_secs(30);
-
-/// The pause after the first failure, and the longest one.
-const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
 impl Client {
     pub(super) fn new(
@@ -181,7 +179,7 @@ impl Client {
     ) -> std::result::Result<(Value, bool), Failed> {
         let clock = Clock::new();
         let start = clock.now();
-        let (mut pause, longest) = RETRY_PAUSES;
+        let mut backoff = Backoff::waiting();
         let mut unknown = false;
         let most = match patience {
             RetryFor::Short => self.options.timeout,
@@ -204,14 +202,14 @@ impl Client {
                     failure.error
                 }
             };
-            if !passes(&error) || clock.now().since(start) + pause > most {
+            let pause = backoff.next_pause().filter(|pause| clock.now().since(start) + *pause <= most);
+            let Some(pause) = pause.filter(|_| passes(&error)) else {
                 if unknown && rings {
                     self.signals.mark_reply_lost();
                 }
                 return Err(Failed { error: failure(error), unknown });
-            }
+            };
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(longest);
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{scripts, signals};
 use crate::error::StoreError;
 use crate::message::{RequestId, write};
 use crate::store::lost::node_lost;
-use crate::store::{NodeId, Signal};
+use crate::store::{Backoff, NodeId, Signal};
 
 /// Maximum number of sessions of a lost node that one script cleans up.
 const CONCURRENCY: usize = 64;
@@ -134,8 +134,9 @@ impl Departures {
             let Err(error) = announce_departure(&client, node).await else { return };
             drop(one);
             tracing::warn!(error = &error as &dyn std::error::Error, "a node cannot take its leave yet");
+            let mut backoff = Backoff::background();
             while announce_departure(&client, node).await.is_err() {
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                backoff.pause().await;
             }
         });
     }

@@ -233,6 +233,10 @@ impl SessionStore for RedisEngine {
         self.step(move |inner| async move { inner.end(session, reason).await })
     }
 
+    fn discard_session(&self, session: SessionId) -> EngineFuture<Result<()>> {
+        self.step(move |inner| async move { inner.discard(session).await })
+    }
+
     fn expire(&self, _node: NodeId) -> EngineFuture<Result<Vec<Ended>>> {
         self.step(|inner| async move { inner.expire().await })
     }

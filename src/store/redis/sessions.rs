@@ -138,6 +138,15 @@ impl Inner {
         Ok(Ended { info: Arc::new(info), reason })
     }
 
+    pub(super) async fn discard(&self, session: SessionId) -> Result<()> {
+        let name = self.client.names().session(session);
+        let call = self.client.call_with(&scripts::END, &self.client.token()).arg(name);
+        match self.undo(call.arg(EndReason::Closed.as_str())).await {
+            Err(error) if error.kind() == StoreErrorKind::NotFound => Ok(()),
+            result => result,
+        }
+    }
+
     pub(super) async fn expire(&self) -> Result<Vec<Ended>> {
         let policy = self.policy();
         let limit = |limit: Option<Duration>| limit.map(|limit| micros(limit).to_string()).unwrap_or_default();

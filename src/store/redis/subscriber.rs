@@ -10,7 +10,6 @@
 //! 4. Each node then requests the announcements after the last number that it received.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, PushKind, RedisError, Value};
@@ -19,7 +18,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::client::Client;
 use super::options::RedisOptions;
 use super::server::Server;
-use crate::store::Signal;
+use crate::store::{Backoff, Signal};
 
 /// The state of the subscriber.
 pub(super) struct Subscriber {
@@ -39,9 +38,6 @@ struct Subscription {
     /// Kept because the subscription ends with it.
     _connection: MultiplexedConnection,
 }
-
-/// The pause between two attempts to subscribe.
-const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 impl Subscriber {
     pub(super) fn new(server: Server, client: Arc<Client>, options: &RedisOptions) -> Self {
@@ -76,12 +72,13 @@ impl Subscriber {
     }
 
     async fn subscribe_again(&mut self) -> Subscription {
+        let mut backoff = Backoff::waiting();
         loop {
             match self.subscribe().await {
                 Ok(line) => return line,
                 Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "no bells yet"),
             }
-            tokio::time::sleep(RETRY_PAUSE).await;
+            backoff.pause().await;
         }
     }
 

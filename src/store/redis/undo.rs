@@ -7,22 +7,19 @@
 //! accepted when it was last reachable.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::client::{Call, Client};
 use crate::error::{StoreError, StoreErrorKind};
+use crate::store::Backoff;
 
 /// The queue of releases.
 pub(super) type UndoQueue = Sender<Call>;
 
 /// Maximum number of queued releases; about 30 MB.
 const MAX_QUEUED: usize = 100_000;
-
-/// The pause between two attempts.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) fn undo_queue() -> (UndoQueue, Receiver<Call>) {
     channel(MAX_QUEUED)
@@ -31,8 +28,9 @@ pub(super) fn undo_queue() -> (UndoQueue, Receiver<Call>) {
 /// Runs queued releases, one after the other.
 pub(super) async fn settle(client: Arc<Client>, mut owed: Receiver<Call>) {
     while let Some(call) = owed.recv().await {
+        let mut backoff = Backoff::background();
         while client.take(&call).await.as_ref().is_err_and(is_out_of_reach) {
-            tokio::time::sleep(RETRY_PAUSE).await;
+            backoff.pause().await;
         }
     }
 }
