@@ -13,7 +13,7 @@ fn named(announced: &Announced) -> Vec<(u64, &str)> {
 }
 
 /// A node that passes the last number it knows receives each later topic with its newest number.
-pub async fn what_was_announced_is_found_by_its_number(backend: &dyn Backend, nodes: Nodes) {
+pub async fn announcements_are_found_by_number(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 82, Policy::default()).await;
     let announce = async |node: &Node, topic: &str, id: u64| t.ok(node.engine.announce(topic, id).await, "announce");
     let nothing = t.ok(t.b.engine.announced(0, &[]).await, "announced");
@@ -56,7 +56,7 @@ pub(super) fn deliver(
 }
 
 /// Of all callers that deliver an announcement to a session, one succeeds.
-pub async fn a_session_is_told_of_an_announcement_once(backend: &dyn Backend, nodes: Nodes) {
+pub async fn announcements_are_delivered_once(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 83, Policy::default()).await;
     let session = t.session().await;
     let before = t.ok(t.a.engine.announce("before", 1).await, "announce");

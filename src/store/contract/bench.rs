@@ -318,7 +318,7 @@ impl Trial {
     }
 
     /// Asserts that a node receives a signal.
-    pub(super) async fn rung(&self, node: &Node, wanted: impl Fn(&Signal) -> bool, what: &str) {
+    pub(super) async fn signaled(&self, node: &Node, wanted: impl Fn(&Signal) -> bool, what: &str) {
         let came = node.recorder.wait(wanted).await;
         self.holds(came, what);
     }

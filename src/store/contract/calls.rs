@@ -78,7 +78,7 @@ pub async fn values_of_a_prefix_are_read_together(backend: &dyn Backend, nodes: 
 
 /// A duplicate id is rejected on request, together with all other ids of the call to `begin`; `1`
 /// is not `"1"`.
-pub async fn a_duplicate_id_is_refused_where_asked(backend: &dyn Backend, nodes: Nodes) {
+pub async fn duplicate_ids_are_rejected_on_demand(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 11, Policy::default()).await;
     let session = t.session().await;
     let (one, two): (RequestId, RequestId) = (1.into(), 2.into());
@@ -113,7 +113,7 @@ pub async fn a_call_in_flight_can_be_cancelled(backend: &dyn Backend, nodes: Nod
     t.same(t.ok(t.b.engine.cancel(other, &id).await, "cancel"), false, "another session's call was found");
     t.same(t.ok(t.b.engine.cancel(session, &id).await, "cancel"), true, "the call was found");
     let wanted = Signal::Cancel { session, stream, id: id.clone() };
-    t.rung(&t.a, |signal| *signal == wanted, "the owner was not told").await;
+    t.signaled(&t.a, |signal| *signal == wanted, "the owner was not told").await;
     t.same(t.ok(t.b.engine.cancel(session, &id).await, "cancel"), true, "the call was found again");
 
     t.ok(t.a.engine.finish(session, stream).await, "finish");
@@ -124,7 +124,7 @@ pub async fn a_call_in_flight_can_be_cancelled(backend: &dyn Backend, nodes: Nod
 }
 
 /// An owner that received no signal learns of a cancellation from its next append, and by checking.
-pub async fn a_cancellation_nobody_heard_is_found(backend: &dyn Backend, nodes: Nodes) {
+pub async fn missed_cancellations_are_found(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::with_recorders(backend, nodes, 33, Policy::default(), Manner::Deaf).await;
     let session = t.session().await;
     let both: [RequestId; 2] = [1.into(), 2.into()];
@@ -163,7 +163,7 @@ pub async fn an_ambiguous_id_cancels_nothing(backend: &dyn Backend, nodes: Nodes
     t.same(t.ok(t.b.engine.cancel(session, &1.into()).await, "cancel"), false, "a call was found");
     t.ok(t.a.engine.finish(session, stream).await, "finish");
     t.same(t.ok(t.b.engine.cancel(session, &1.into()).await, "cancel"), true, "the one left was found");
-    t.rung(&t.b, |signal| matches!(signal, Signal::Cancel { .. }), "the owner was not told").await;
+    t.signaled(&t.b, |signal| matches!(signal, Signal::Cancel { .. }), "the owner was not told").await;
 }
 
 /// A call can finish twice. A stream without an answer is forgotten, a stream with an answer is

@@ -17,13 +17,13 @@ async fn with_request(t: &Trial, id: &str) -> (SessionId, StreamNo) {
 }
 
 /// An answer is kept until it is taken, is taken once, and signals the node that sent the request.
-pub async fn an_answer_waits_for_whoever_asked(backend: &dyn Backend, nodes: Nodes) {
+pub async fn answers_wait_until_they_are_taken(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 28, Policy::default()).await;
     let (session, _) = with_request(&t, "q").await;
     t.same(t.ok(t.a.engine.take_answer(session, "q").await, "take"), None, "an answer nobody gave");
     t.same(t.ok(t.b.engine.answer_request(session, "q", answer("yes")).await, "answer"), true, "the answer counts");
     let wanted = Signal::Answer { session, request: "q".into() };
-    t.rung(&t.a, |signal| *signal == wanted, "the one who asked was not told").await;
+    t.signaled(&t.a, |signal| *signal == wanted, "the one who asked was not told").await;
     t.same(t.ok(t.a.engine.take_answer(session, "q").await, "take"), Some(answer("yes")), "the answer");
     t.rejected(t.a.engine.take_answer(session, "q").await, NOT_FOUND, "take of an answer that was fetched");
 
@@ -36,7 +36,7 @@ pub async fn an_answer_waits_for_whoever_asked(backend: &dyn Backend, nodes: Nod
     t.ok(t.b.engine.publish(session, t.b.id, request_event("s")).await, "publish of a question");
     t.same(t.ok(t.a.engine.answer_request(session, "s", answer("ok")).await, "answer"), true, "the answer counts");
     let wanted = Signal::Answer { session, request: "s".into() };
-    t.rung(&t.b, |signal| *signal == wanted, "the one who asked was not told").await;
+    t.signaled(&t.b, |signal| *signal == wanted, "the one who asked was not told").await;
     t.same(t.ok(t.b.engine.take_answer(session, "s").await, "take"), Some(answer("ok")), "the answer");
 }
 
@@ -86,7 +86,7 @@ pub async fn another_session_cannot_answer(backend: &dyn Backend, nodes: Nodes) 
 }
 
 /// A request that was never sent, or that is no longer waited for, cannot be answered.
-pub async fn a_question_nobody_asks_is_not_found(backend: &dyn Backend, nodes: Nodes) {
+pub async fn unknown_client_requests_are_not_found(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 31, Policy::default()).await;
     let (session, stream) = with_request(&t, "q").await;
     for unknown in ["", "p", "q ", "Q", "qq"] {
@@ -116,7 +116,7 @@ pub async fn a_question_nobody_asks_is_not_found(backend: &dyn Backend, nodes: N
 }
 
 /// A repeated append does not send its requests again.
-pub async fn a_repeated_append_asks_once(backend: &dyn Backend, nodes: Nodes) {
+pub async fn repeated_appends_open_one_request(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 63, Policy::default()).await;
     let (session, stream) = with_request(&t, "q").await;
     let again = || vec![note("before"), request_event("q")];

@@ -45,7 +45,7 @@ async fn is_kept(t: &Trial, session: SessionId, stream: StreamNo) -> bool {
 
 /// The order of eviction: delivered events of open streams, finished streams that were read,
 /// undelivered notifications, undelivered answers.
-pub async fn what_was_given_goes_first(backend: &dyn Backend, nodes: Nodes) {
+pub async fn delivered_events_are_dropped_first(backend: &dyn Backend, nodes: Nodes) {
     let policy = Policy { session_bytes: 1000, answer_bytes: 0, ..Policy::default() };
     let t = Trial::new(backend, nodes, 100, policy).await;
     let (session, open) = t.called().await;
@@ -73,7 +73,7 @@ pub async fn what_was_given_goes_first(backend: &dyn Backend, nodes: Nodes) {
 }
 
 /// The operation that writes an answer never evicts it, however low the limits are.
-pub async fn an_answer_outlives_the_step_that_wrote_it(backend: &dyn Backend, nodes: Nodes) {
+pub async fn operations_never_evict_their_own_answer(backend: &dyn Backend, nodes: Nodes) {
     for (session_bytes, finished_streams) in [(100, 128), (1 << 20, 1), (100, 1)] {
         let policy = Policy { session_bytes, finished_streams, answer_bytes: 0, ..Policy::default() };
         let t = Trial::new(backend, nodes, 101, policy).await;
@@ -205,7 +205,7 @@ const FIRST: StreamNo = 1;
 
 /// The sum of an account counts, not its largest session. A client with many sessions makes room
 /// before another client with a larger one.
-pub async fn the_account_that_keeps_most_makes_room(backend: &dyn Backend, nodes: Nodes) {
+pub async fn the_account_that_keeps_most_loses_events(backend: &dyn Backend, nodes: Nodes) {
     let [alice, bob, carol] = ["alice", "bob", "carol"].map(Principal::new);
     let [near, far, third] = [1, 2, 3].map(|last| Peer::new([192, 0, 2, last].into()));
     let principals = [(Some(&alice), None), (Some(&bob), None), (Some(&carol), None)];
@@ -267,7 +267,7 @@ pub async fn ended_sessions_no_longer_count(backend: &dyn Backend, nodes: Nodes)
 
 /// Evicted answers are reported even if the operation then failed, for lack of capacity or for
 /// another reason.
-pub async fn answers_that_are_lost_in_vain_are_told(backend: &dyn Backend, nodes: Nodes) {
+pub async fn answers_lost_in_vain_are_reported(backend: &dyn Backend, nodes: Nodes) {
     let Some(tick) = backend.tick() else { return };
     let policy = Policy { session_bytes: 8_000, answer_bytes: 8_000, kept_bytes: 10_000, ..Policy::default() };
     let t = Trial::new(backend, nodes, 105, policy).await;
@@ -306,7 +306,7 @@ pub async fn answers_that_are_lost_in_vain_are_told(backend: &dyn Backend, nodes
 
 /// An operation that found no capacity does not affect the next one, which uses capacity that
 /// became available since.
-pub async fn room_that_comes_is_found_at_once(backend: &dyn Backend, nodes: Nodes) {
+pub async fn freed_capacity_is_used_at_once(backend: &dyn Backend, nodes: Nodes) {
     let policy = Policy { session_bytes: 9_000, answer_bytes: 9_000, kept_bytes: 10_000, ..Policy::default() };
     let t = Trial::new(backend, nodes, 106, policy).await;
     let (held, _) = waiting(&t, (None, None), 9_000).await;

@@ -23,7 +23,7 @@ pub async fn a_silent_node_is_given_up_once(backend: &dyn Backend, _: Nodes) {
     if !backend.part().await {
         return;
     }
-    t.rung(&t.a, |signal| *signal == Signal::Task { task: orphan }, "no node was told of the orphan").await;
+    t.signaled(&t.a, |signal| *signal == Signal::Task { task: orphan }, "no node was told of the orphan").await;
     for (id, stream) in streams {
         for _ in 0..2 {
             let reader = t.ok(t.a.attach(session, stream, Some(0)).await, "attach to a call that was given up");
@@ -75,7 +75,7 @@ pub async fn a_node_that_comes_back_starts_anew(backend: &dyn Backend, _: Nodes)
         return;
     }
     backend.rejoin();
-    t.rung(&t.b, |signal| *signal == Signal::Resync, "the node was not told to look again").await;
+    t.signaled(&t.b, |signal| *signal == Signal::Resync, "the node was not told to look again").await;
     for (_, stream) in streams {
         for (first, close) in [(1, false), (3, false), (3, true)] {
             let late = t.b.append(session, stream, first, vec![response("late")], close).await;

@@ -31,7 +31,7 @@ pub async fn a_created_session_is_loaded_as_it_was(backend: &dyn Backend, nodes:
 }
 
 /// An id is used once; a second create changes nothing.
-pub async fn an_id_that_exists_is_refused(backend: &dyn Backend, nodes: Nodes) {
+pub async fn existing_ids_are_rejected(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 2, Policy::default()).await;
     let alice = Principal::new("alice");
     let session = t.session_of(Some(&alice)).await;
@@ -53,7 +53,7 @@ pub async fn an_id_that_exists_is_refused(backend: &dyn Backend, nodes: Nodes) {
 pub async fn an_unknown_session_is_not_found(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 3, Policy::default()).await;
     t.session().await;
-    for (step, result) in every_step(&t.b, SessionId::random(), None).await {
+    for (step, result) in every_operation(&t.b, SessionId::random(), None).await {
         t.rejected(result, NOT_FOUND, step);
     }
 }
@@ -129,7 +129,8 @@ pub async fn an_idle_session_expires_once(backend: &dyn Backend, nodes: Nodes) {
         t.same(times, 1, "times a session was handed out");
         t.rejected(t.b.engine.load(session, None).await, NOT_FOUND, "load after expiry");
     }
-    t.rung(&t.b, |signal| matches!(signal, Signal::Ended { reason: EndReason::Idle, .. }), "no node was told").await;
+    t.signaled(&t.b, |signal| matches!(signal, Signal::Ended { reason: EndReason::Idle, .. }), "no node was told")
+        .await;
     t.ok(t.b.engine.load(fresh, None).await, "load of the new session");
 }
 
@@ -176,11 +177,11 @@ pub async fn a_discarded_session_is_gone(backend: &dyn Backend, nodes: Nodes) {
     }
     t.ok(t.b.engine.discard_session(SessionId::random()).await, "discard of an unknown session");
     for node in [&t.a, &t.b] {
-        for (step, result) in every_step(node, session, None).await {
+        for (step, result) in every_operation(node, session, None).await {
             t.rejected(result, NOT_FOUND, step);
         }
     }
-    t.rung(&t.b, |signal| matches!(signal, Signal::Ended { session: ended, .. } if *ended == session), "no signal")
+    t.signaled(&t.b, |signal| matches!(signal, Signal::Ended { session: ended, .. } if *ended == session), "no signal")
         .await;
     t.ok(t.a.engine.load(stays, None).await, "load of another session");
     t.same(t.ok(t.b.engine.count().await, "count"), 1, "sessions left");
@@ -203,13 +204,13 @@ pub async fn an_ended_session_is_not_found(backend: &dyn Backend, nodes: Nodes) 
     t.same((ended.info.id, ended.reason), (session, reason), "what ended");
 
     for node in [&t.a, &t.b] {
-        for (step, result) in every_step(node, session, None).await {
+        for (step, result) in every_operation(node, session, None).await {
             t.rejected(result, NOT_FOUND, step);
         }
     }
-    t.rung(&t.a, |signal| *signal == Signal::Ended { session, reason }, "the first node was not told").await;
+    t.signaled(&t.a, |signal| *signal == Signal::Ended { session, reason }, "the first node was not told").await;
     if nodes == Nodes::Two {
-        t.rung(&t.b, |signal| *signal == Signal::Ended { session, reason }, "the second node was not told").await;
+        t.signaled(&t.b, |signal| *signal == Signal::Ended { session, reason }, "the second node was not told").await;
     }
     t.same(t.ok(t.b.engine.count().await, "count"), 0, "sessions left");
 }
@@ -287,7 +288,7 @@ async fn expire(t: &Trial, node: &Node) -> Vec<Ended> {
 }
 
 /// Runs every operation on a session, and returns the results.
-async fn every_step(
+async fn every_operation(
     node: &Node,
     session: SessionId,
     principal: Option<&Principal>,

@@ -21,7 +21,7 @@ async fn create(t: &Trial, principal: Option<&Principal>) -> (SessionId, Vec<Ses
 
 /// The session that has been idle longest is evicted. A session with work in progress is never
 /// evicted.
-pub async fn the_longest_idle_session_makes_room(backend: &dyn Backend, nodes: Nodes) {
+pub async fn the_longest_idle_session_is_evicted(backend: &dyn Backend, nodes: Nodes) {
     let Some(tick) = backend.tick() else { return };
     let t = Trial::new(backend, nodes, 42, Policy { max_sessions: 3, ..Policy::default() }).await;
     let (busy, stream) = t.called().await;
@@ -53,7 +53,7 @@ pub async fn the_longest_idle_session_makes_room(backend: &dyn Backend, nodes: N
 
 /// Sessions that were never used are evicted before any used one, the oldest first, both at the
 /// total limit and at a principal's limit.
-pub async fn unused_sessions_make_room_first(backend: &dyn Backend, nodes: Nodes) {
+pub async fn unused_sessions_are_evicted_first(backend: &dyn Backend, nodes: Nodes) {
     let Some(tick) = backend.tick() else { return };
     let (alice, roomy) = (Principal::new("alice"), Policy { max_sessions: 6, ..Policy::default() });
     for (owner, policy) in [(None, roomy.clone()), (Some(&alice), Policy { max_sessions_per_principal: 6, ..roomy })] {
@@ -103,7 +103,7 @@ pub async fn unused_sessions_make_room_first(backend: &dyn Backend, nodes: Nodes
 
 /// Among sessions of the same age, the idle one is found as soon as it becomes idle, wherever it is
 /// in the list.
-pub async fn a_session_at_rest_is_found_among_busy_ones(backend: &dyn Backend, nodes: Nodes) {
+pub async fn idle_sessions_are_found_among_busy_ones(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 65, Policy { max_sessions: 8, ..Policy::default() }).await;
     let mut streams = Vec::new();
     for _ in 0..7 {
@@ -193,7 +193,7 @@ pub async fn a_peer_has_so_many_sessions(backend: &dyn Backend, nodes: Nodes) {
 /// If all sessions were used, the account with the most sessions loses the one that has been idle
 /// longest. If no account has more than one, the session that has been idle longest of all is
 /// evicted.
-pub async fn the_account_with_most_sessions_makes_room(backend: &dyn Backend, nodes: Nodes) {
+pub async fn the_account_with_most_sessions_loses_one(backend: &dyn Backend, nodes: Nodes) {
     let Some(tick) = backend.tick() else { return };
     let [alice, bob, carol] = ["alice", "bob", "carol"].map(Principal::new);
     let near = Peer::new([192, 0, 2, 1].into());
@@ -296,7 +296,7 @@ pub async fn a_session_has_so_many_readers(backend: &dyn Backend, nodes: Nodes) 
 }
 
 /// A rejected create changes nothing.
-pub async fn a_refused_create_costs_nothing(backend: &dyn Backend, nodes: Nodes) {
+pub async fn rejected_creates_change_nothing(backend: &dyn Backend, nodes: Nodes) {
     let policy = Policy { max_sessions: 3, max_sessions_per_principal: 2, ..Policy::default() };
     let t = Trial::new(backend, nodes, 59, policy).await;
     let alice = Principal::new("alice");

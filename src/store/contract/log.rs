@@ -118,7 +118,7 @@ pub async fn reading_gives_the_exact_rest(backend: &dyn Backend, nodes: Nodes) {
 }
 
 /// A read after the newest event, or far beyond it, returns nothing, and is not an error.
-pub async fn at_the_tail_there_is_nothing(backend: &dyn Backend, nodes: Nodes) {
+pub async fn nothing_follows_the_tail(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 18, Policy::default()).await;
     let (session, stream) = t.called().await;
     let page = t.all(session, stream, 0).await;
@@ -194,7 +194,7 @@ pub async fn paging_loses_nothing(backend: &dyn Backend, nodes: Nodes) {
 }
 
 /// Dropped events show as gaps in the numbers, at the start and in the middle.
-pub async fn what_was_dropped_is_a_jump_in_the_numbers(backend: &dyn Backend, nodes: Nodes) {
+pub async fn dropped_events_leave_gaps(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 26, Policy { stream_events: 3, ..Policy::default() }).await;
     let (session, stream) = t.called().await;
     t.write(session, stream, 1, &["1", "2", "3"]).await;
@@ -214,7 +214,7 @@ pub async fn what_was_dropped_is_a_jump_in_the_numbers(backend: &dyn Backend, no
 }
 
 /// Requests to the client and responses are never dropped.
-pub async fn questions_and_responses_survive_overflow(backend: &dyn Backend, nodes: Nodes) {
+pub async fn client_requests_and_responses_survive_overflow(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 27, Policy { stream_events: 2, ..Policy::default() }).await;
     let session = t.session().await;
     let Ok(stream) = t.a.begin(session, &[1.into(), 2.into()], true).await else { t.broken(format_args!("begin")) };

@@ -88,7 +88,7 @@ pub async fn a_second_reader_fences_the_first(backend: &dyn Backend, nodes: Node
             matches!(signal, Signal::Detach { session: of, stream: at, generation, .. }
                 if *of == session && *at == stream && *generation == first.generation)
         };
-        t.rung(&t.a, told, "the first reader was not told").await;
+        t.signaled(&t.a, told, "the first reader was not told").await;
         t.rejected(t.a.read(session, stream, first, 0, 99).await, FENCED, "read by the first");
         t.ok(t.b.read(session, stream, second, 0, 99).await, "read by the second");
     }
@@ -158,7 +158,7 @@ pub async fn generations_only_grow(backend: &dyn Backend, nodes: Nodes) {
 }
 
 /// A cursor beyond the end was never issued by this stream, and is rejected.
-pub async fn a_cursor_never_given_out_is_refused(backend: &dyn Backend, nodes: Nodes) {
+pub async fn unknown_cursors_are_rejected(backend: &dyn Backend, nodes: Nodes) {
     const BEYOND: StoreErrorKind = StoreErrorKind::BeyondEnd;
     let t = Trial::new(backend, nodes, 41, Policy::default()).await;
     let (session, stream) = t.called().await;
@@ -176,7 +176,7 @@ pub async fn a_cursor_never_given_out_is_refused(backend: &dyn Backend, nodes: N
 }
 
 /// The reader is asked to disconnect, with the time after which it may return.
-pub async fn hanging_up_rings_the_reader(backend: &dyn Backend, nodes: Nodes) {
+pub async fn requested_detaches_signal_the_reader(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 52, Policy::default()).await;
     let (session, stream) = t.called().await;
     for retry in [None, Some(Duration::from_millis(1500))] {
@@ -184,7 +184,7 @@ pub async fn hanging_up_rings_the_reader(backend: &dyn Backend, nodes: Nodes) {
         t.b.recorder.clear();
         t.ok(t.a.engine.request_detach(session, stream, retry).await, "hang_up");
         let wanted = Signal::Detach { session, stream, generation: reader.generation, retry };
-        t.rung(&t.b, |signal| *signal == wanted, "the reader was not told").await;
+        t.signaled(&t.b, |signal| *signal == wanted, "the reader was not told").await;
         t.ok(t.b.read(session, stream, reader, 0, 9).await, "a last read");
         t.ok(t.b.engine.detach(session, stream, reader.generation).await, "detach");
     }
@@ -205,7 +205,7 @@ pub async fn a_reader_can_keep_its_place(backend: &dyn Backend, nodes: Nodes) {
 }
 
 /// A reader without a cursor receives what was not yet delivered to any reader.
-pub async fn a_reader_goes_on_where_the_last_one_was(backend: &dyn Backend, nodes: Nodes) {
+pub async fn readers_continue_after_the_last_one(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 61, Policy::default()).await;
     let (session, stream) = t.called().await;
     t.write(session, stream, 1, &["a", "b", "c"]).await;
@@ -225,7 +225,7 @@ pub async fn a_reader_goes_on_where_the_last_one_was(backend: &dyn Backend, node
 }
 
 /// A rejected attach does not count as a reader: nothing is kept for it.
-pub async fn a_refused_attach_is_no_listener(backend: &dyn Backend, nodes: Nodes) {
+pub async fn rejected_readers_do_not_open_the_stream(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 64, Policy { max_streams: 1, ..Policy::default() }).await;
     let (session, stream) = t.called().await;
     t.rejected(t.b.attach(session, STANDALONE, Some(3)).await, StoreErrorKind::BeyondEnd, "attach");

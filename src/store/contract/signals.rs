@@ -11,12 +11,12 @@ use crate::store::{Attached, EventKind, Page, Policy, STANDALONE, SessionUpdate,
 const EVENTS: u64 = 300;
 
 /// Without any signal, checking again finds everything.
-pub async fn everything_arrives_without_bells(backend: &dyn Backend, nodes: Nodes) {
+pub async fn everything_arrives_without_signals(backend: &dyn Backend, nodes: Nodes) {
     conversation(backend, nodes, 37, Manner::Deaf).await;
 }
 
 /// Signals that arrive three times and in any order change nothing.
-pub async fn bells_may_repeat_and_change_places(backend: &dyn Backend, nodes: Nodes) {
+pub async fn signals_may_repeat_and_change_order(backend: &dyn Backend, nodes: Nodes) {
     conversation(backend, nodes, 38, Manner::Scrambled).await;
 }
 
@@ -78,12 +78,12 @@ async fn next(t: &Trial, manner: Manner, node: &Node, wanted: impl Fn(&Signal) -
     t.holds(*looks < 1_000_000, "looked a million times and nothing came");
     match manner {
         Manner::Deaf => tokio::task::yield_now().await,
-        Manner::Faithful | Manner::Scrambled => t.rung(node, wanted, "nothing came, and no bell rang").await,
+        Manner::Faithful | Manner::Scrambled => t.signaled(node, wanted, "nothing came, and no bell rang").await,
     }
 }
 
 /// Events that are published before the stream had a reader are not kept.
-pub async fn nothing_is_kept_before_the_first_listener(backend: &dyn Backend, nodes: Nodes) {
+pub async fn nothing_is_kept_before_the_first_reader(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 50, Policy::default()).await;
     let session = t.session().await;
     for node in [&t.a, &t.b] {
@@ -101,7 +101,7 @@ pub async fn nothing_is_kept_before_the_first_listener(backend: &dyn Backend, no
 
 /// Equal consecutive notifications, such as ten times "the list changed", are coalesced until a
 /// reader has received them.
-pub async fn equal_announcements_nobody_read_are_one(backend: &dyn Backend, nodes: Nodes) {
+pub async fn equal_unread_events_are_merged(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 51, Policy::default()).await;
     let session = t.session().await;
     t.attach(session, STANDALONE, 0).await;
@@ -126,21 +126,21 @@ pub async fn an_announcement_reaches_every_node(backend: &dyn Backend, nodes: No
     for (id, from, topic) in [(1, &t.a, "tools"), (2, &t.b, "file:///é {x}")] {
         let number = t.ok(from.engine.announce(topic, id).await, "announce");
         let told = Signal::Topic { topic: topic.into(), number };
-        t.rung(&t.a, |signal| *signal == told, "the first node was not told").await;
+        t.signaled(&t.a, |signal| *signal == told, "the first node was not told").await;
         if nodes == Nodes::Two {
-            t.rung(&t.b, |signal| *signal == told, "the second node was not told").await;
+            t.signaled(&t.b, |signal| *signal == told, "the second node was not told").await;
         }
     }
 }
 
 /// An update about a session signals every other node, but not the node that sends it.
-pub async fn what_a_node_tells_reaches_every_other_node(backend: &dyn Backend, nodes: Nodes) {
+pub async fn updates_reach_every_other_node(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 81, Policy::default()).await;
     let other = Node::join(&t.b.engine, Manner::Faithful, &Policy::default());
     let session = t.session().await;
     for update in [SessionUpdate::State, SessionUpdate::Listens { generation: 3 }] {
         t.ok(t.a.engine.broadcast(session, t.a.id, update).await, "tell");
-        t.rung(&other, |signal| *signal == Signal::Update { session, update }, "another node was not told").await;
+        t.signaled(&other, |signal| *signal == Signal::Update { session, update }, "another node was not told").await;
         t.holds(
             !t.a.recorder.has(|signal| matches!(signal, Signal::Update { .. })),
             "the node was told what it had told",
@@ -149,7 +149,7 @@ pub async fn what_a_node_tells_reaches_every_other_node(backend: &dyn Backend, n
 }
 
 /// A node that left receives no more signals, and the sessions continue without it.
-pub async fn a_node_that_left_is_not_rung(backend: &dyn Backend, nodes: Nodes) {
+pub async fn left_nodes_receive_no_signals(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 62, Policy::default()).await;
     let gone = Node::join(&t.b.engine, Manner::Faithful, &Policy::default());
     t.holds(gone.id != t.a.id && gone.id != t.b.id, "two nodes have one id");
@@ -158,7 +158,7 @@ pub async fn a_node_that_left_is_not_rung(backend: &dyn Backend, nodes: Nodes) {
     gone.engine.leave(gone.id);
     gone.recorder.clear();
     t.ok(t.a.engine.announce("topic", 1).await, "announce");
-    t.rung(&t.a, |signal| matches!(signal, Signal::Topic { .. }), "a node that stays was not told").await;
+    t.signaled(&t.a, |signal| matches!(signal, Signal::Topic { .. }), "a node that stays was not told").await;
     t.attach(session, STANDALONE, 0).await;
     t.holds(!gone.recorder.has(|_| true), "the node that left was rung");
     t.rejected(gone.read(session, STANDALONE, reader, 0, 9).await, StoreErrorKind::Fenced, "read by the one that left");
@@ -168,7 +168,7 @@ pub async fn a_node_that_left_is_not_rung(backend: &dyn Backend, nodes: Nodes) {
 
 /// A node that left holds no readers and no calls. Its calls end with an error after what they had
 /// streamed, and its sessions can become idle.
-pub async fn a_node_that_left_holds_nothing(backend: &dyn Backend, nodes: Nodes) {
+pub async fn left_nodes_hold_nothing(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 66, Policy::default()).await;
     let gone = Node::join(&t.b.engine, Manner::Faithful, &Policy::default());
     let session = t.session().await;

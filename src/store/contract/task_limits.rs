@@ -17,7 +17,7 @@ fn bytes(size: usize) -> Vec<u8> {
 
 /// The task that has been done longest is evicted first, whenever it was created. Expired tasks do
 /// not count.
-pub async fn done_tasks_make_room(backend: &dyn Backend, nodes: Nodes) {
+pub async fn done_tasks_are_evicted(backend: &dyn Backend, nodes: Nodes) {
     let policy = Policy { max_tasks: 3, ..Policy::default() };
     let t = Trial::new(backend, nodes, 75, policy.clone()).await;
     let mut tasks = vec![t.task(None, "0").await, t.task(None, "1").await, t.task(None, "2").await];
@@ -28,7 +28,7 @@ pub async fn done_tasks_make_room(backend: &dyn Backend, nodes: Nodes) {
     t.end_task(tasks[0], None).await;
     tasks.push(t.task(None, "3").await);
     t.tasks_kept(&tasks, &[0, 2, 3]).await;
-    t.rung(&t.b, |signal| *signal == Signal::Task { task: tasks[1] }, "no ring for what made room").await;
+    t.signaled(&t.b, |signal| *signal == Signal::Task { task: tasks[1] }, "no ring for what made room").await;
     tasks.push(t.task(None, "4").await);
     t.tasks_kept(&tasks, &[2, 3, 4]).await;
     t.rejected(t.b.engine.create_task(t.b.task(None, "x")).await, FULL, "create_task where all run again");
@@ -47,7 +47,7 @@ pub async fn done_tasks_make_room(backend: &dyn Backend, nodes: Nodes) {
 
 /// An orphaned task is evicted before any task that is done, and so never takes the capacity of
 /// others.
-pub async fn orphans_make_room(backend: &dyn Backend, nodes: Nodes) {
+pub async fn orphans_are_evicted_first(backend: &dyn Backend, nodes: Nodes) {
     let policy = Policy { max_tasks: 4, max_tasks_per_principal: 3, task_bytes: 1000, ..Policy::default() };
     let t = Trial::new(backend, nodes, 80, policy.clone()).await;
     let (alice, gone) = (Principal::new("alice"), Node::join(&t.b.engine, Manner::Faithful, &policy));
@@ -62,7 +62,7 @@ pub async fn orphans_make_room(backend: &dyn Backend, nodes: Nodes) {
     t.ok(t.a.engine.load_task(done, owner).await, "load_task");
     gone.engine.leave(gone.id);
     let is_orphan = |signal: &Signal| tasks[1..].iter().any(|(task, _)| *signal == Signal::Task { task: *task });
-    t.rung(&t.a, is_orphan, "no node was told of an orphan").await;
+    t.signaled(&t.a, is_orphan, "no node was told of an orphan").await;
 
     // An orphan may grow at the expense of the other one, which is evicted first. It stays an
     // orphan.
@@ -84,7 +84,7 @@ pub async fn orphans_make_room(backend: &dyn Backend, nodes: Nodes) {
     owned(&t, &tasks, &[3, 4, 5, 6]).await;
     t.a.recorder.clear();
     gone.engine.leave(gone.id);
-    t.rung(&t.a, |signal| *signal == Signal::Task { task: last }, "no node was told of the last orphan").await;
+    t.signaled(&t.a, |signal| *signal == Signal::Task { task: last }, "no node was told of the last orphan").await;
     t.end_task(last, None).await;
     t.rejected(t.b.store(last, 2, "x", true).await, StoreErrorKind::Fenced, "store_task of an orphan that is done");
     tasks.push((t.task(None, "x").await, None));
@@ -245,7 +245,7 @@ pub async fn a_peer_has_so_many_tasks(backend: &dyn Backend, nodes: Nodes) {
 }
 
 /// A rejected task changes nothing.
-pub async fn a_refused_task_costs_nothing(backend: &dyn Backend, nodes: Nodes) {
+pub async fn rejected_tasks_change_nothing(backend: &dyn Backend, nodes: Nodes) {
     let policy = Policy { max_tasks: 3, max_tasks_per_principal: 2, task_bytes: 100, ..Policy::default() };
     let t = Trial::new(backend, nodes, 78, policy).await;
     let (alice, bob) = (Principal::new("alice"), Principal::new("bob"));

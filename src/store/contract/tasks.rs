@@ -43,7 +43,7 @@ pub async fn a_created_task_is_loaded_as_it_was(backend: &dyn Backend, nodes: No
 }
 
 /// An id is used once; a second create changes nothing.
-pub async fn an_id_of_a_task_that_exists_is_refused(backend: &dyn Backend, nodes: Nodes) {
+pub async fn existing_task_ids_are_rejected(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 68, Policy::default()).await;
     let alice = Principal::new("alice");
     let task = t.task(Some(&alice), "first").await;
@@ -132,7 +132,7 @@ async fn count(t: &Trial, node: &Node, task: TaskId) -> (u64, u64) {
 }
 
 /// Of several stores that set `done`, one counts, and nothing changes the task after it.
-pub async fn a_task_is_done_once_and_for_ever(backend: &dyn Backend, nodes: Nodes) {
+pub async fn tasks_are_done_once(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 71, Policy::default()).await;
     let task = t.task(None, "new").await;
     t.same(t.ok(t.a.store(task, 1, "working", false).await, "store_task"), true, "the store counts");
@@ -164,7 +164,7 @@ pub async fn a_task_is_done_once_and_for_ever(backend: &dyn Backend, nodes: Node
 }
 
 /// Storing a task signals every node, including the one that stored it.
-pub async fn a_store_rings_every_node(backend: &dyn Backend, nodes: Nodes) {
+pub async fn stores_signal_every_node(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 72, Policy::default()).await;
     let task = t.task(None, "new").await;
     for (version, node, done) in [(1, &t.a, false), (2, &t.b, false), (3, &t.b, true)] {
@@ -177,9 +177,9 @@ pub async fn a_store_rings_every_node(backend: &dyn Backend, nodes: Nodes) {
 
 /// Asserts that both nodes receive a signal for a task.
 async fn told(t: &Trial, nodes: Nodes, task: TaskId) {
-    t.rung(&t.a, |signal| *signal == Signal::Task { task }, "the first node was not told").await;
+    t.signaled(&t.a, |signal| *signal == Signal::Task { task }, "the first node was not told").await;
     if nodes == Nodes::Two {
-        t.rung(&t.b, |signal| *signal == Signal::Task { task }, "the second node was not told").await;
+        t.signaled(&t.b, |signal| *signal == Signal::Task { task }, "the second node was not told").await;
     }
 }
 

@@ -236,10 +236,10 @@ impl FileEngine {
             return EngineFuture::ready(taken);
         }
         let (queue, shared) = (Arc::clone(&self.inner.queue), Arc::clone(&self.inner.shared));
-        let mut untold = Unpublished { shared, taken: Some((taken, back)) };
+        let mut unreported = Unpublished { shared, taken: Some((taken, back)) };
         EngineFuture::later(async move {
             queue.written(mark).await?;
-            let told = untold.taken.take().map(|(taken, _)| taken);
+            let told = unreported.taken.take().map(|(taken, _)| taken);
             told.unwrap_or_else(|| Err(StoreError::new(StoreErrorKind::NotFound)))
         })
     }
@@ -368,7 +368,7 @@ impl SessionStore for FileEngine {
             return rejected;
         }
         // The evicted sessions have ended anyway, and the next sweep reports them.
-        self.once_written_or(self.inner.shared.create(create), |shared, ended| shared.tell_later(ended))
+        self.once_written_or(self.inner.shared.create(create), |shared, ended| shared.report_later(ended))
     }
 
     fn load(&self, session: SessionId, principal: Option<&Principal>) -> EngineFuture<Result<Loaded>> {
@@ -395,7 +395,7 @@ impl SessionStore for FileEngine {
 
     fn end_session(&self, session: SessionId, reason: EndReason) -> EngineFuture<Result<Ended>> {
         // The session has ended anyway.
-        self.once_written_or(self.inner.shared.end(session, reason), |shared, ended| shared.tell_later(vec![ended]))
+        self.once_written_or(self.inner.shared.end(session, reason), |shared, ended| shared.report_later(vec![ended]))
     }
 
     fn discard_session(&self, session: SessionId) -> EngineFuture<Result<()>> {

@@ -136,7 +136,7 @@ impl<J: Journal> Shared<J> {
     /// # Errors
     ///
     /// If the capacity does not suffice, the number of responses that were lost in vain.
-    pub(super) fn take_room(&self, bytes: usize) -> Result<usize, usize> {
+    pub(super) fn reserve(&self, bytes: usize) -> Result<usize, usize> {
         if bytes == 0 {
             return Ok(0);
         }
@@ -145,14 +145,14 @@ impl<J: Journal> Shared<J> {
         if before.saturating_add(bytes) <= limit {
             return Ok(0);
         }
-        let lost = if bytes > limit { Err(0) } else { self.make_room(limit) };
+        let lost = if bytes > limit { Err(0) } else { self.free_capacity(limit) };
         if lost.is_err() {
             self.budget.account(bytes, 0);
         }
         lost
     }
 
-    fn make_room(&self, limit: usize) -> Result<usize, usize> {
+    fn free_capacity(&self, limit: usize) -> Result<usize, usize> {
         let now = self.clock.now();
         let is_due = self.budget.round().began.is_none_or(|began| began.after(RESCAN_PAUSE) <= now);
         if is_due {

@@ -29,13 +29,6 @@ use crate::store::journal::{Change, Journal, Notes};
 use crate::store::policy::Share;
 use crate::store::{Create, EndReason, Ended, Policy, Signal};
 
-/// A session may be idle.
-const PERHAPS: u8 = 0;
-/// A session may be idle, and a scan is running.
-const LOOKING: u8 = 1;
-/// A scan of all sessions found none idle, and none has become idle since.
-const NOBODY: u8 = 2;
-
 /// The number of the largest accounts that are searched for an idle session.
 const LARGEST: usize = 4;
 
@@ -62,7 +55,7 @@ impl<J: Journal> Shared<J> {
         let created = self.enter(create, &mut evicted);
         if created.is_err() && !evicted.is_empty() {
             // They have ended nevertheless, so the next sweep returns them.
-            self.expiry().untold.append(&mut evicted);
+            self.expiry().unreported.append(&mut evicted);
         }
         (created.map(|()| evicted), self.journal.newest())
     }
@@ -96,7 +89,7 @@ impl<J: Journal> Shared<J> {
         }
         placed?;
         self.expiry().opened(info.id, now, policy.lifetime.is_some());
-        self.somebody_rests();
+        self.idle.mark();
         Ok(())
     }
 
@@ -179,7 +172,7 @@ impl<J: Journal> Shared<J> {
 
     /// Evicts a session of any account.
     fn evict_for_all(&self, now: Tick) -> Option<Ended> {
-        if self.rest.load(Ordering::Acquire) == NOBODY {
+        if !self.idle.may_exist() {
             return None;
         }
         let unused = self.end_rested(EndReason::Evicted, now, 1, Expiry::unused).pop();
@@ -192,7 +185,7 @@ impl<J: Journal> Shared<J> {
     fn evict_of_largest(&self, now: Tick) -> Option<Ended> {
         let mut largest: Vec<(usize, Account)> = Vec::new();
         for of in self.accounts.iter().filter(|of| of.len() > 1) {
-            let in_vain = of.looked_in_vain.is_some_and(|looked| looked.after(RESCAN_PAUSE) > now);
+            let in_vain = of.scanned_in_vain.is_some_and(|looked| looked.after(RESCAN_PAUSE) > now);
             if !in_vain && (largest.len() < LARGEST || largest.last().is_some_and(|(least, _)| *least < of.len())) {
                 largest.push((of.len(), of.key().clone()));
                 largest.sort_by_key(|(sessions, _)| std::cmp::Reverse(*sessions));
@@ -200,15 +193,6 @@ impl<J: Journal> Shared<J> {
             }
         }
         largest.into_iter().find_map(|(_, account)| self.evict_of(&account, now))
-    }
-
-    /// Notes that a session may have become idle. Call this after the lock of the session is
-    /// released. A scan that saw the session busy took that lock before, so its mark is visible
-    /// here.
-    pub(super) fn somebody_rests(&self) {
-        if self.rest.load(Ordering::Acquire) != PERHAPS {
-            self.rest.store(PERHAPS, Ordering::Release);
-        }
     }
 
     /// Ends up to `limit` sessions that are taken out of their queues and are still idle.
@@ -222,7 +206,7 @@ impl<J: Journal> Shared<J> {
         let (mut ended, mut busy) = (Vec::new(), Vec::new());
         let look = {
             let mut expiry = self.expiry();
-            self.rest.store(LOOKING, Ordering::Release);
+            self.idle.begin_scan();
             expiry.begin_check()
         };
         while ended.len() < limit {
@@ -239,8 +223,7 @@ impl<J: Journal> Shared<J> {
         // Requeued only now, or this loop could check them again indefinitely.
         busy.into_iter().for_each(|candidate| expiry.requeue(candidate, now));
         if saw_all {
-            // Fails if a session has become idle since, because its operation has reset the mark.
-            let _ = self.rest.compare_exchange(LOOKING, NOBODY, Ordering::AcqRel, Ordering::Relaxed);
+            self.idle.end_scan_in_vain();
         }
         drop(expiry);
         ended
@@ -308,7 +291,7 @@ impl<J: Journal> Shared<J> {
     pub(in crate::store) fn expire(&self) -> Marked<Vec<Ended>, J> {
         self.sweep_tasks();
         let (policy, now) = (self.policy(), self.clock.now());
-        let mut ended = std::mem::take(&mut self.expiry().untold);
+        let mut ended = std::mem::take(&mut self.expiry().unreported);
         if let Some(idle) = policy.idle_timeout {
             ended.extend(
                 self.end_rested(EndReason::Idle, now, usize::MAX, |expiry| {

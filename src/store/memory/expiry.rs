@@ -29,7 +29,7 @@ pub(super) struct Expiry {
     /// The number of scans that have begun, and of those that are running.
     looks: (u64, usize),
     /// Sessions that ended and that no caller has received yet.
-    pub(super) untold: Vec<Ended>,
+    pub(super) unreported: Vec<Ended>,
 }
 
 /// A session that was taken out of its queue.
@@ -130,6 +130,6 @@ impl Expiry {
             && self.rest.is_empty()
             && self.age.is_empty()
             && self.finished.is_empty()
-            && self.untold.is_empty()
+            && self.unreported.is_empty()
     }
 }

@@ -27,7 +27,7 @@ fn unknown<T>() -> Result<T> {
 }
 
 /// Reports the number of responses that were lost for a failed operation, as a successful one does.
-fn told_lost<T, M>((result, mark): (Result<T>, M), lost: usize) -> (Result<T>, M) {
+fn with_lost<T, M>((result, mark): (Result<T>, M), lost: usize) -> (Result<T>, M) {
     (result.map_err(|error| if lost > 0 { StoreError::after_losing(error.kind(), lost) } else { error }), mark)
 }
 
@@ -36,28 +36,28 @@ impl<J: Journal> Shared<J> {
     fn on<T>(
         &self,
         session: SessionId,
-        step: impl FnOnce(&mut Record<J::Mark>, &mut J::Notes) -> Result<(T, Wake)>,
+        operation: impl FnOnce(&mut Record<J::Mark>, &mut J::Notes) -> Result<(T, Wake)>,
     ) -> Marked<T, J> {
-        self.on_with(session, 0, step)
+        self.on_with(session, 0, operation)
     }
 
     /// The same, with bytes of the budget that are already reserved.
     fn on_with<T>(
         &self,
         session: SessionId,
-        room: usize,
-        step: impl FnOnce(&mut Record<J::Mark>, &mut J::Notes) -> Result<(T, Wake)>,
+        reserved: usize,
+        operation: impl FnOnce(&mut Record<J::Mark>, &mut J::Notes) -> Result<(T, Wake)>,
     ) -> Marked<T, J> {
         let (taken, mark) = {
             let Some(mut record) = self.sessions.get_mut(&session) else {
-                self.budget.account(room, 0);
+                self.budget.account(reserved, 0);
                 return (unknown(), self.journal.newest());
             };
             let mut notes = J::Notes::default();
             let before = record.bytes();
-            let taken = step(&mut record, &mut notes);
+            let taken = operation(&mut record, &mut notes);
             self.journal.keep(Some(session), notes, &mut record.mark);
-            self.budget.account(before + room, record.bytes());
+            self.budget.account(before + reserved, record.bytes());
             (taken, record.mark)
         };
         self.budget.stirred(session);
@@ -73,9 +73,9 @@ impl<J: Journal> Shared<J> {
         &self,
         session: SessionId,
         principal: Option<&Principal>,
-        step: impl FnOnce(&mut Record<J::Mark>, &mut J::Notes) -> Result<(T, Wake)>,
+        operation: impl FnOnce(&mut Record<J::Mark>, &mut J::Notes) -> Result<(T, Wake)>,
     ) -> Marked<T, J> {
-        self.on(session, |record, notes| if record.admits(principal) { step(record, notes) } else { unknown() })
+        self.on(session, |record, notes| if record.admits(principal) { operation(record, notes) } else { unknown() })
     }
 
     fn wake(&self, wake: Wake) {
@@ -110,7 +110,7 @@ impl<J: Journal> Shared<J> {
             let mut expiry = self.expiry();
             keeping.into_iter().for_each(|session| expiry.keeps_finished(session, now));
         }
-        self.somebody_rests();
+        self.idle.mark();
         wakes.into_iter().for_each(|wake| self.wake(wake));
         self.orphan_tasks(node);
     }
@@ -135,31 +135,31 @@ impl<J: Journal> Shared<J> {
     pub(in crate::store) fn finish(&self, session: SessionId, stream: StreamNo) -> Marked<(), J> {
         let now = self.clock.now();
         let finished = self.on(session, |record, notes| Ok(((), record.finish(stream, now, notes))));
-        self.somebody_rests();
+        self.idle.mark();
         finished
     }
 
     pub(in crate::store) fn append(&self, append: Append) -> Marked<Appended, J> {
         let (session, close, now) = (append.session, append.close, self.clock.now());
-        let room = demand(&append.events);
-        let lost = match self.take_room(room) {
+        let reserved = demand(&append.events);
+        let lost = match self.reserve(reserved) {
             Ok(lost) => lost,
             Err(lost) => return (Err(StoreError::after_losing(StoreErrorKind::Full, lost)), self.journal.newest()),
         };
         let mut first_kept = false;
-        let appended = self.on_with(session, room, |record, notes| {
+        let appended = self.on_with(session, reserved, |record, notes| {
             let mut done = record.append(append, self.policy(), now, notes)?;
             done.0.lost += lost;
             first_kept = close && record.first_kept(now);
             Ok(done)
         });
         if close && appended.0.is_ok() {
-            self.somebody_rests();
+            self.idle.mark();
         }
         if first_kept {
             self.expiry().keeps_finished(session, now);
         }
-        told_lost(appended, lost)
+        with_lost(appended, lost)
     }
 
     pub(in crate::store) fn publish(&self, session: SessionId, node: NodeId, event: Event) -> Marked<Appended, J> {
@@ -167,20 +167,20 @@ impl<J: Journal> Shared<J> {
         if self.sessions.get(&session).is_none_or(|record| !record.has_standalone()) {
             return self.on(session, |record, notes| Ok(record.publish(node, event, self.policy(), notes)));
         }
-        let room = event.payload.len();
-        let lost = match self.take_room(room) {
+        let reserved = event.payload.len();
+        let lost = match self.reserve(reserved) {
             Ok(lost) => lost,
             Err(lost) => {
                 let dropped = Appended { read: false, unread: 0, dropped: 1, lost, cancelled: false };
-                return told_lost(self.on(session, |_, _| Ok((dropped, None))), lost);
+                return with_lost(self.on(session, |_, _| Ok((dropped, None))), lost);
             }
         };
-        let published = self.on_with(session, room, |record, notes| {
+        let published = self.on_with(session, reserved, |record, notes| {
             let mut done = record.publish(node, event, self.policy(), notes);
             done.0.lost += lost;
             Ok(done)
         });
-        told_lost(published, lost)
+        with_lost(published, lost)
     }
 
     pub(in crate::store) fn deliver(&self, deliver: Deliver) -> Marked<Delivered, J> {
@@ -192,17 +192,17 @@ impl<J: Journal> Shared<J> {
         // If one delivery alone exceeds the budget, the bounds of the stream determine which events
         // remain.
         let demand: usize = deliver.events.iter().map(|event| event.payload.len()).sum();
-        let room = demand.min(self.policy().kept_bytes);
-        let lost = match self.take_room(room) {
+        let reserved = demand.min(self.policy().kept_bytes);
+        let lost = match self.reserve(reserved) {
             Ok(lost) => lost,
-            Err(lost) => return told_lost(self.on(session, |_, _| Err(StoreError::new(StoreErrorKind::Full))), lost),
+            Err(lost) => return with_lost(self.on(session, |_, _| Err(StoreError::new(StoreErrorKind::Full))), lost),
         };
-        let delivered = self.on_with(session, room, |record, notes| {
+        let delivered = self.on_with(session, reserved, |record, notes| {
             let mut done = record.deliver(deliver, self.policy(), notes)?;
             done.0.lost += lost;
             Ok(done)
         });
-        told_lost(delivered, lost)
+        with_lost(delivered, lost)
     }
 
     pub(in crate::store) fn attach(&self, attach: &Attach<'_>) -> Marked<Attached, J> {
@@ -226,7 +226,7 @@ impl<J: Journal> Shared<J> {
     pub(in crate::store) fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> Marked<(), J> {
         let now = self.clock.now();
         let detached = self.on(session, |record, _| Ok(((), record.detach(stream, generation, now))));
-        self.somebody_rests();
+        self.idle.mark();
         detached
     }
 

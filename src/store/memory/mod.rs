@@ -14,6 +14,7 @@ mod budget;
 mod client_requests;
 mod eviction;
 mod expiry;
+mod idle;
 mod locked;
 #[cfg(test)]
 mod model;
@@ -27,7 +28,7 @@ mod tasks;
 mod tests;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ use dashmap::DashMap;
 use self::budget::Budget;
 use self::client_requests::Outcome;
 use self::expiry::Expiry;
+use self::idle::IdleSessions;
 pub(in crate::store) use self::locked::Marked;
 use self::order::OfAccount;
 use self::record::Record;
@@ -76,8 +78,7 @@ pub(in crate::store) struct Shared<J: Journal = ()> {
     accounts: DashMap<Account, OfAccount>,
     expiry: Mutex<Expiry>,
     budget: Budget,
-    /// Records if a session may be idle; see [`eviction`].
-    rest: AtomicU8,
+    idle: IdleSessions,
     tasks: Mutex<Tasks<J::Mark>>,
     topics: Mutex<Topics>,
     nodes: RwLock<Vec<(NodeId, Arc<dyn SignalHandler>)>>,
@@ -117,7 +118,7 @@ impl<J: Journal> Shared<J> {
             accounts: DashMap::new(),
             expiry: Mutex::default(),
             budget: Budget::default(),
-            rest: AtomicU8::default(),
+            idle: IdleSessions::default(),
             tasks: Mutex::default(),
             topics: Mutex::default(),
             nodes: RwLock::default(),

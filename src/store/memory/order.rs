@@ -25,7 +25,7 @@ pub(super) struct OfAccount {
     /// `true` if there are sessions that the list does not contain yet.
     unlisted: bool,
     /// The time of a scan that found none of them idle.
-    pub(super) looked_in_vain: Option<Tick>,
+    pub(super) scanned_in_vain: Option<Tick>,
     /// Calls in flight.
     pub(super) calls: Arc<AtomicUsize>,
 }
@@ -85,7 +85,7 @@ impl OfAccount {
     pub(super) fn list(&mut self, mut resting: Vec<(bool, Tick, SessionId)>, now: Tick) {
         resting.sort_unstable();
         self.unlisted = false;
-        self.looked_in_vain = resting.is_empty().then_some(now);
+        self.scanned_in_vain = resting.is_empty().then_some(now);
         let used = resting.iter().position(|(used, ..)| *used).unwrap_or(resting.len());
         self.rested = resting.split_off(used).into_iter().map(|(_, since, session)| (since, session)).collect();
         let newer = std::mem::take(&mut self.fresh);

@@ -148,8 +148,8 @@ impl<M> Record<M> {
         let close = |stream| self.close_abandoned(stream, node, policy, now, notes);
         let wakes = streams.into_iter().map(close).collect();
         // Their writer is gone, so nothing reports what is dropped.
-        let mut untold = Appended { read: false, unread: 0, dropped: 0, lost: 0, cancelled: false };
-        self.shrink(policy, STANDALONE, &mut untold, notes);
+        let mut unreported = Appended { read: false, unread: 0, dropped: 0, lost: 0, cancelled: false };
+        self.shrink(policy, STANDALONE, &mut unreported, notes);
         wakes
     }
 

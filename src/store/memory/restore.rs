@@ -61,8 +61,8 @@ impl<J: Journal<Notes = Vec<Change>>> Shared<J> {
     }
 
     /// Hands over sessions that ended, for the next sweep to return.
-    pub(in crate::store) fn tell_later(&self, mut ended: Vec<Ended>) {
-        self.expiry().untold.append(&mut ended);
+    pub(in crate::store) fn report_later(&self, mut ended: Vec<Ended>) {
+        self.expiry().unreported.append(&mut ended);
     }
 
     /// Writes all of a session to the journal. Returns its approximate size.

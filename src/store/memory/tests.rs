@@ -75,7 +75,7 @@ pub(super) fn is_empty(engine: &MemoryEngine) -> bool {
 }
 
 #[test]
-fn a_session_that_used_up_its_streams_is_over() {
+fn sessions_without_stream_numbers_end() {
     let (engine, node) = engine(policy());
     let create = opening(None);
     let session = create.info.id;
@@ -91,7 +91,7 @@ fn a_session_that_used_up_its_streams_is_over() {
 }
 
 #[test]
-fn a_principal_that_is_refused_leaves_nothing_behind() {
+fn rejected_principals_leave_nothing_behind() {
     let (engine, _) = engine(Policy { max_sessions: 0, ..policy() });
     for number in 0..10 {
         let principal = Principal::new(number.to_string());

@@ -151,9 +151,9 @@ impl Client {
 
     /// Runs an operation. A failure says whether the operation may have run anyway.
     pub(super) async fn try_to_take(&self, call: &Call) -> std::result::Result<Reply, Failed> {
-        let Call { script, retry_for: patience, carries_signals: rings } = call;
+        let Call { script, retry_for, carries_signals } = call;
         let (answer, unknown) = self
-            .persist(*patience, *rings, |within| {
+            .persist(*retry_for, *carries_signals, |within| {
                 self.connection.send(within, async |connection| script.invoke_async::<Value>(connection).await)
             })
             .await?;
@@ -173,15 +173,15 @@ impl Client {
     /// answer and may still arrive.
     async fn persist<F: Future<Output = std::result::Result<Value, Failure>>>(
         &self,
-        patience: RetryFor,
-        rings: bool,
+        retry_for: RetryFor,
+        carries_signals: bool,
         mut attempt: impl FnMut(Duration) -> F,
     ) -> std::result::Result<(Value, bool), Failed> {
         let clock = Clock::new();
         let start = clock.now();
         let mut backoff = Backoff::waiting();
         let mut unknown = false;
-        let most = match patience {
+        let most = match retry_for {
             RetryFor::Short => self.options.timeout,
             RetryFor::Long => self.options.retry_timeout,
         };
@@ -191,7 +191,7 @@ impl Client {
             let within = most.saturating_sub(clock.now().since(start)) + self.options.timeout / 10;
             let error = match attempt(within).await {
                 Ok(value) => {
-                    if unknown && rings {
+                    if unknown && carries_signals {
                         self.signals.mark_reply_lost();
                     }
                     self.signals.pay();
@@ -204,7 +204,7 @@ impl Client {
             };
             let pause = backoff.next_pause().filter(|pause| clock.now().since(start) + *pause <= most);
             let Some(pause) = pause.filter(|_| passes(&error)) else {
-                if unknown && rings {
+                if unknown && carries_signals {
                     self.signals.mark_reply_lost();
                 }
                 return Err(Failed { error: failure(error), unknown });

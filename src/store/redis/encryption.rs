@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_words_of_one_session_are_the_same_bytes_and_of_no_other() {
+    fn equal_texts_of_a_session_encrypt_equally() {
         let encryption = Encryption::new(b"secret", true);
         let first = encryption.close("a", b"{}").unwrap();
         assert_eq!(first, encryption.close("a", b"{}").unwrap());
@@ -95,7 +95,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_changed_anywhere_does_not_open(
+        fn changed_texts_do_not_open(
             text in proptest::collection::vec(any::<u8>(), 0..200), at in any::<prop::sample::Index>(), with in any::<u8>(),
         ) {
             let encryption = Encryption::new(b"secret", true);

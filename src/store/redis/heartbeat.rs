@@ -49,12 +49,12 @@ pub(super) async fn beat(client: Arc<Client>, lease: Duration) {
     let lost = LostCall::new();
     // The last registration that this process learned of. The first one means only that the process
     // is new.
-    let mut told: Option<String> = None;
+    let mut known: Option<String> = None;
     loop {
         let mut pause = lease / 3;
-        match one_beat(&client, &lost, told.as_deref().unwrap_or_default()).await {
+        match one_beat(&client, &lost, known.as_deref().unwrap_or_default()).await {
             Ok(Beat { away, dead, emptied }) => {
-                let was_given_up = !away.is_empty() && told.as_ref().is_some_and(|told| *told != away);
+                let was_given_up = !away.is_empty() && known.as_ref().is_some_and(|known| *known != away);
                 if emptied {
                     // Before any node re-checks its state.
                     agree_again(&client).await;
@@ -64,7 +64,7 @@ pub(super) async fn beat(client: Arc<Client>, lease: Duration) {
                 if emptied || was_given_up {
                     client.signals.signal_all(&Signal::Resync);
                 }
-                told = Some(away);
+                known = Some(away);
                 if dead {
                     pause = Duration::ZERO;
                 }
@@ -98,8 +98,8 @@ struct Beat {
     emptied: bool,
 }
 
-async fn one_beat(client: &Client, lost: &LostCall, told: &str) -> Result<Beat, StoreError> {
-    let mut reply = client.take(lost.on(client.call(&scripts::BEAT)).arg(told)).await?;
+async fn one_beat(client: &Client, lost: &LostCall, known: &str) -> Result<Beat, StoreError> {
+    let mut reply = client.take(lost.on(client.call(&scripts::BEAT)).arg(known)).await?;
     let (away, dead) = (reply.text()?, reply.flag()?);
     Ok(Beat { away, dead, emptied: reply.bytes()? != client.names().born.as_bytes() })
 }

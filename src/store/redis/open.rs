@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_secret_that_could_be_guessed_is_refused_before_a_server_is_asked() {
+    async fn short_secrets_are_rejected_before_connecting() {
         for (length, rejected) in [(0, true), (31, true), (32, false)] {
             let options = RedisOptions::new().secret(vec![7; length]);
             let error = RedisEngine::connect_with("redis://127.0.0.1:1/", options).await.unwrap_err();

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_what_a_step_gave_or_why_it_did_not() {
+    fn replies_hold_a_result_or_an_error() {
         let mut rung = Vec::new();
         let values = vec![text("ok"), Value::Array(vec![text("bell")]), Value::Int(7), text("12"), Value::Nil];
         let mut reply = Reply::read(Value::Array(values), |handler| rung.push(handler.to_vec())).unwrap();
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_script_answers_is_refused_without_a_panic() {
+    fn unexpected_replies_are_rejected() {
         for value in [Value::Nil, Value::Int(1), Value::Array(vec![]), Value::Array(vec![text("ok")])] {
             assert_eq!(Reply::read(value, |_| ()).unwrap_err().kind(), StoreErrorKind::Corrupt);
         }

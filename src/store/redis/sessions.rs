@@ -154,7 +154,7 @@ impl Inner {
         loop {
             let call = self
                 .client
-                .call_with(&scripts::SWEEP, &self.client.token())
+                .call_with(&scripts::EXPIRE, &self.client.token())
                 .arg(limit(policy.idle_timeout))
                 .arg(limit(policy.lifetime))
                 .arg(micros(policy.finished_for))
@@ -195,7 +195,7 @@ impl Inner {
     pub(super) async fn broadcast(&self, session: SessionId, node: NodeId, update: SessionUpdate) -> Result<()> {
         let call = self
             .client
-            .call(&scripts::TELL)
+            .call(&scripts::BROADCAST)
             .silent()
             .arg(signals::text(node))
             .arg(self.client.names().session(session));

@@ -124,7 +124,7 @@ impl Inner {
         stream: StreamNo,
         retry: Option<Duration>,
     ) -> Result<()> {
-        let call = self.client.call(&scripts::HANG_UP).arg(self.client.names().session(session));
+        let call = self.client.call(&scripts::REQUEST_DETACH).arg(self.client.names().session(session));
         self.client.take(call.arg(stream).arg(millis(retry))).await.map(drop)
     }
 
@@ -135,7 +135,7 @@ impl Inner {
         };
         let (client, session) = (Arc::clone(&self.client), self.client.names().session(session));
         let call = client
-            .call_with(&scripts::ANSWER, &client.token())
+            .call_with(&scripts::ANSWER_REQUEST, &client.token())
             .arg(&session)
             .arg(request)
             .arg(kind)
@@ -146,7 +146,7 @@ impl Inner {
 
     pub(super) async fn take(&self, session: SessionId, request: &str) -> Result<Option<Outcome>> {
         let session = self.client.names().session(session);
-        let call = self.client.call_with(&scripts::TAKE, &self.client.token()).silent();
+        let call = self.client.call_with(&scripts::TAKE_ANSWER, &self.client.token()).silent();
         let call = call.arg(&session).arg(request).arg("take").retry_long();
         let mut reply = self.client.take(call).await?;
         let Some(kind) = reply.maybe_bytes()? else { return Ok(None) };
@@ -155,7 +155,7 @@ impl Inner {
     }
 
     pub(super) async fn withdraw(&self, session: SessionId, request: &str) -> Result<()> {
-        let call = self.client.call(&scripts::TAKE).silent().arg(self.client.names().session(session));
+        let call = self.client.call(&scripts::TAKE_ANSWER).silent().arg(self.client.names().session(session));
         self.undo(call.arg(request).arg("withdraw")).await
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct Subscriber {
     server: Server,
     client: Arc<Client>,
     own: String,
-    everybody: String,
+    all: String,
     options: RedisOptions,
     /// The number of attempts to subscribe.
     turn: usize,
@@ -41,9 +41,9 @@ struct Subscription {
 
 impl Subscriber {
     pub(super) fn new(server: Server, client: Arc<Client>, options: &RedisOptions) -> Self {
-        let (own, everybody) =
+        let (own, all) =
             (format!("{}bell:{}", client.prefix, client.signals.process()), format!("{}bells", client.prefix));
-        Self { server, client, own, everybody, options: options.clone(), turn: 0, count: Count::default() }
+        Self { server, client, own, all, options: options.clone(), turn: 0, count: Count::default() }
     }
 
     /// Subscribes, and returns a future that receives signals and never ends.
@@ -60,7 +60,7 @@ impl Subscriber {
                 }
                 self.receive(push);
             }
-            tracing::debug!("the bells of the session engine fell silent");
+            tracing::debug!("the session engine receives no signals");
             line = self.subscribe_again().await;
             self.recheck();
         }
@@ -76,7 +76,9 @@ impl Subscriber {
         loop {
             match self.subscribe().await {
                 Ok(line) => return line,
-                Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "no bells yet"),
+                Err(error) => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "the session engine cannot subscribe yet")
+                }
             }
             backoff.pause().await;
         }
@@ -86,7 +88,7 @@ impl Subscriber {
         let (sender, pushes) = unbounded_channel();
         self.turn = self.turn.wrapping_add(1);
         let mut connection = self.server.listen(self.turn, sender).await?;
-        connection.subscribe(&[&self.own, &self.everybody]).await?;
+        connection.subscribe(&[&self.own, &self.all]).await?;
         self.count = Count::default();
         Ok(Subscription { pushes, _connection: connection })
     }
@@ -96,7 +98,7 @@ impl Subscriber {
         let (Value::BulkString(channel), Value::BulkString(said)) = (channel, said) else { return };
         let (signals, pseudonyms) = (&self.client.signals, &self.client.names());
         if channel != self.own.as_bytes() {
-            self.count.everybodys += 1;
+            self.count.broadcasts += 1;
             signals.receive_broadcast(pseudonyms, &said);
         } else if let Some(sign) = said.strip_prefix(b"P") {
             let mut sign = str::from_utf8(sign).unwrap_or_default().split(' ').map(str::parse::<u64>);
@@ -104,7 +106,7 @@ impl Subscriber {
             // The first number is the server's time, which is not used here.
             next();
             if self.count.misses(next().zip(next())) {
-                tracing::debug!("bells of the session engine were lost");
+                tracing::debug!("signals of the session engine were lost");
                 self.recheck();
             }
         } else {
@@ -118,7 +120,7 @@ impl Subscriber {
 #[derive(Debug, Default)]
 struct Count {
     own: u64,
-    everybodys: u64,
+    broadcasts: u64,
     /// The totals at that heartbeat, if the server counts them: signals for this process, and for
     /// all.
     before: Option<(u64, u64)>,
@@ -128,8 +130,8 @@ impl Count {
     /// Starts a new count at a heartbeat with these totals. Returns `true` if the totals differ
     /// from what was received.
     fn misses(&mut self, now: Option<(u64, u64)>) -> bool {
-        let heard = std::mem::replace(self, Self { before: now, ..Self::default() });
-        let expected = heard.before.map(|(own, everybodys)| (own + heard.own, everybodys + heard.everybodys));
+        let counted = std::mem::replace(self, Self { before: now, ..Self::default() });
+        let expected = counted.before.map(|(own, broadcasts)| (own + counted.own, broadcasts + counted.broadcasts));
         now.zip(expected).is_some_and(|(now, expected)| now != expected)
     }
 }
@@ -139,15 +141,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bell_that_was_counted_and_not_heard_is_missed_once() {
+    fn counted_signals_are_missed_once() {
         let mut count = Count::default();
-        assert!(!count.misses(Some((5, 7))), "nobody knows what was before");
-        (count.own, count.everybodys) = (1, 2);
-        assert!(!count.misses(Some((6, 9))), "all of them were heard");
+        assert!(!count.misses(Some((5, 7))), "the totals before are unknown");
+        (count.own, count.broadcasts) = (1, 2);
+        assert!(!count.misses(Some((6, 9))), "all of them arrived");
         count.own = 1;
         assert!(count.misses(Some((8, 9))), "one of our own was not");
         assert!(!count.misses(Some((8, 9))));
-        assert!(count.misses(Some((8, 10))), "one of everybody's was not");
+        assert!(count.misses(Some((8, 10))), "one for all was not");
         assert!(count.misses(Some((0, 0))), "the server forgot some");
         assert!(!count.misses(None) && !count.misses(Some((3, 3))), "a server that does not count");
     }

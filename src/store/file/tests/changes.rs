@@ -8,7 +8,7 @@ async fn attach(engine: &FileEngine, node: NodeId, session: SessionId) -> Attach
 }
 
 #[test]
-fn a_session_is_due_what_it_missed_after_a_crash_too() {
+fn missed_announcements_survive_crashes() {
     run(async {
         let mut folder = TempDir::new().unwrap();
         let (mut engine, mut node) = open(folder.path());
@@ -44,7 +44,7 @@ fn a_session_is_due_what_it_missed_after_a_crash_too() {
 }
 
 #[test]
-fn what_was_forgotten_before_a_crash_is_not_taken_for_nothing() {
+fn forgotten_topics_are_known_after_crashes() {
     run(async {
         let folder = TempDir::new().unwrap();
         let (engine, _) = open(folder.path());

@@ -43,7 +43,7 @@ async fn is_part_of(folder: &Path, life: &Life) -> Recovery {
 }
 
 #[test]
-fn cut_anywhere_a_journal_counts_as_far_as_it_is_whole() {
+fn truncated_journals_are_read_to_the_cut() {
     run(async {
         let folder = TempDir::new().unwrap();
         let (engine, node) = open(folder.path());
@@ -71,7 +71,7 @@ fn lay(folder: &Path, segments: &[&[u8]]) {
 }
 
 #[test]
-fn steps_that_stand_twice_are_no_damage() {
+fn repeated_frames_are_no_damage() {
     run(async {
         let folder = TempDir::new().unwrap();
         let (engine, node) = open(folder.path());
@@ -95,7 +95,7 @@ fn steps_that_stand_twice_are_no_damage() {
 
 /// The rest of a segment whose beginning is lost.
 #[test]
-fn the_oldest_steps_are_missed_too() {
+fn missing_oldest_frames_are_noticed() {
     run(async {
         let folder = TempDir::new().unwrap();
         let (engine, node) = open(folder.path());
@@ -112,7 +112,7 @@ fn the_oldest_steps_are_missed_too() {
 }
 
 #[test]
-fn what_is_named_as_a_segment_and_is_none_is_passed_over() {
+fn folders_named_like_segments_are_skipped() {
     run(async {
         let folder = TempDir::new().unwrap();
         let (engine, node) = open(folder.path());
@@ -142,7 +142,7 @@ fn as_renewed(frames: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_renewal_that_was_cut_short_while_it_deleted_is_no_damage() {
+fn interrupted_deletions_are_no_damage() {
     run(async {
         let folder = TempDir::new().unwrap();
         let (engine, node) = open(folder.path());
@@ -177,7 +177,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
-    fn damaged_anywhere_the_rest_of_a_journal_counts_and_the_hole_is_reported(
+    fn damaged_journals_report_the_hole(
         places in prop::collection::vec((any::<prop::sample::Index>(), 1u8..), 1..4),
     ) {
         run(async {

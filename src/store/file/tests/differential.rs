@@ -230,7 +230,7 @@ proptest! {
     /// Wherever it is closed or killed and opened again, the file engine has what a memory engine
     /// has that was never closed, and behaves like it.
     #[test]
-    fn an_engine_in_files_is_one_in_memory_that_never_ended(ops in ops()) {
+    fn the_file_engine_equals_a_memory_engine(ops in ops()) {
         run(async {
             let mut twins = Twins::new();
             for op in ops {

@@ -4,7 +4,7 @@ use super::super::frame::{EARLIER, Piece, Reader, written_as};
 use super::*;
 
 #[test]
-fn a_format_that_is_not_known_is_left_alone() {
+fn unknown_formats_are_left_alone() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("0000000001.journal");
     fs::write(&file, "mcp-http store 9\nsomething else").unwrap();

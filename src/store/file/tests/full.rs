@@ -21,7 +21,7 @@ async fn fill_up(engine: &FileEngine, full: &AtomicBool) {
 }
 
 #[test]
-fn a_disk_without_room_refuses_steps_and_loses_none() {
+fn full_disks_reject_operations_and_lose_none() {
     for durability in [Durability::ProcessCrash, Durability::PowerLoss] {
         run(async {
             let folder = TempDir::new().unwrap();
@@ -51,7 +51,7 @@ fn a_disk_without_room_refuses_steps_and_loses_none() {
 }
 
 #[test]
-fn what_a_call_says_while_the_disk_is_full_waits_and_is_not_lost() {
+fn messages_wait_for_a_full_disk() {
     run(async {
         let folder = TempDir::new().unwrap();
         let (engine, node, full) = open_on_small_disk(folder.path(), Durability::ProcessCrash);
@@ -107,7 +107,7 @@ fn a_reader_stays_while_the_disk_is_full() {
 }
 
 #[test]
-fn an_end_nobody_waited_for_is_told_by_the_next_sweep() {
+fn unreported_ends_are_returned_by_the_next_expiry() {
     run(async {
         let folder = TempDir::new().unwrap();
         let (engine, node, full) = open_on_small_disk(folder.path(), Durability::ProcessCrash);
@@ -128,7 +128,7 @@ async fn in_flight(engine: &FileEngine, session: SessionId) -> (usize, usize) {
 }
 
 #[test]
-fn a_call_or_reader_that_nobody_was_told_of_is_none() {
+fn unconfirmed_calls_and_readers_are_undone() {
     run(async {
         let folder = TempDir::new().unwrap();
         let (engine, writer) = FileEngine::assemble(open::open(folder.path()).unwrap(), Durability::ProcessCrash);
@@ -148,7 +148,7 @@ fn a_call_or_reader_that_nobody_was_told_of_is_none() {
 }
 
 #[test]
-fn a_call_or_reader_that_was_refused_for_a_full_disk_is_none() {
+fn full_disks_undo_rejected_calls() {
     run(async {
         let folder = TempDir::new().unwrap();
         let (engine, node, full) = open_on_small_disk(folder.path(), Durability::ProcessCrash);
@@ -170,7 +170,7 @@ fn a_call_or_reader_that_was_refused_for_a_full_disk_is_none() {
 }
 
 #[test]
-fn that_something_is_gone_is_not_told_before_it_is_written() {
+fn not_found_waits_until_it_is_written() {
     run(async {
         let folder = TempDir::new().unwrap();
         let (engine, node, full) = open_on_small_disk(folder.path(), Durability::ProcessCrash);
@@ -213,7 +213,7 @@ fn what_waits_for_a_full_disk_is_bounded() {
 }
 
 #[test]
-fn an_engine_that_ends_on_a_full_disk_leaves_no_hole() {
+fn engines_on_full_disks_leave_no_hole() {
     run(async {
         let folder = TempDir::new().unwrap();
         let (engine, node, full) = open_on_small_disk(folder.path(), Durability::ProcessCrash);
@@ -234,7 +234,7 @@ fn an_engine_that_ends_on_a_full_disk_leaves_no_hole() {
 }
 
 #[test]
-fn what_the_system_could_not_sync_is_written_anew() {
+fn unsynced_data_is_written_again() {
     run(async {
         let folder = TempDir::new().unwrap();
         let (engine, node, full) = open_on_small_disk(folder.path(), Durability::ProcessCrash);
@@ -254,7 +254,7 @@ fn what_the_system_could_not_sync_is_written_anew() {
 }
 
 #[test]
-fn a_disk_that_has_room_for_steps_and_nothing_else_takes_them() {
+fn small_free_space_is_used_for_operations() {
     run(async {
         let folder = TempDir::new().unwrap();
         let mut opened = open::open(folder.path()).unwrap();

@@ -166,7 +166,7 @@ impl Life {
 }
 
 #[test]
-fn a_session_goes_on_after_a_crash_and_after_an_end() {
+fn sessions_survive_crashes_and_restarts() {
     run(async {
         let folder = TempDir::new().unwrap();
         let (engine, node) = open(folder.path());
@@ -186,7 +186,7 @@ fn a_session_goes_on_after_a_crash_and_after_an_end() {
 }
 
 #[test]
-fn a_plain_reader_goes_on_behind_what_an_earlier_one_was_given() {
+fn delivered_positions_survive_restarts() {
     run(async {
         let folder = TempDir::new().unwrap();
         let (engine, node) = open(folder.path());
@@ -199,7 +199,7 @@ fn a_plain_reader_goes_on_behind_what_an_earlier_one_was_given() {
 }
 
 #[test]
-fn numbers_of_streams_and_nodes_are_never_given_out_again() {
+fn stream_and_node_numbers_are_never_reused() {
     run(async {
         let folder = TempDir::new().unwrap();
         let create = opening(None);
@@ -239,7 +239,7 @@ fn what_ended_does_not_come_back() {
 }
 
 #[test]
-fn time_goes_on_while_nobody_runs() {
+fn downtime_counts_for_tasks() {
     run(async {
         let folder = TempDir::new().unwrap();
         let (engine, node) = open(folder.path());
@@ -299,7 +299,7 @@ fn what_was_brought_back_expires_as_anything_else() {
 }
 
 #[test]
-fn an_answer_is_kept_as_long_as_its_client_could_come_back_for_it() {
+fn downtime_does_not_expire_answers() {
     run(async {
         let folder = TempDir::new().unwrap();
         let (engine, node) = open(folder.path());
@@ -351,7 +351,7 @@ fn a_folder_is_opened_without_writing_to_it() {
 
 #[cfg(unix)]
 #[test]
-fn nobody_else_can_read_the_folder() {
+fn the_folder_is_private() {
     use std::os::unix::fs::PermissionsExt;
     let outer = TempDir::new().unwrap();
     let folder = outer.path().join("a/b");
@@ -365,7 +365,7 @@ fn size(folder: &Path) -> u64 {
 }
 
 #[test]
-fn space_is_given_back() {
+fn space_is_reclaimed() {
     run(async {
         let folder = TempDir::new().unwrap();
         let (engine, node) = open(folder.path());
@@ -398,7 +398,7 @@ fn segment(folder: &Path) -> std::path::PathBuf {
 }
 
 #[test]
-fn a_page_that_is_read_again_is_not_noted_again() {
+fn repeated_reads_are_not_recorded() {
     run(async {
         let folder = TempDir::new().unwrap();
         let (engine, node) = open(folder.path());

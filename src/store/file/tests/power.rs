@@ -26,7 +26,7 @@ async fn everybody(engine: &FileEngine) -> Vec<SessionId> {
 }
 
 #[test]
-fn a_segment_is_made_ready_and_ends_where_its_steps_do() {
+fn segments_end_after_their_last_frame() {
     run(async {
         let folder = TempDir::new().unwrap();
         let engine = FileEngine::open(folder.path(), Durability::PowerLoss).unwrap();
@@ -51,7 +51,7 @@ fn a_segment_is_made_ready_and_ends_where_its_steps_do() {
 
 /// What an earlier process wrote may exist only in memory.
 #[test]
-fn what_an_earlier_process_wrote_reaches_the_disk_before_it_is_told() {
+fn old_segments_are_synced_when_opened() {
     run(async {
         let folder = TempDir::new().unwrap();
         let engine = FileEngine::open(folder.path(), Durability::ProcessCrash).unwrap();
@@ -72,7 +72,7 @@ proptest! {
     /// A batch reaches the disk in any order. What is left of it counts up to the first missing
     /// operation, and is not damage. Everything acknowledged before is there.
     #[test]
-    fn whatever_of_the_last_portion_reached_the_disk_nothing_promised_is_missing(
+    fn partial_writes_lose_nothing_acknowledged(
         reached in prop::collection::vec(any::<bool>(), 40),
         acknowledged in 0..ACKNOWLEDGED,
     ) {

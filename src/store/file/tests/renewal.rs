@@ -50,7 +50,7 @@ async fn is_whole(folder: &Path, streams: &[((SessionId, StreamNo), u64)], task:
 }
 
 #[test]
-fn a_crash_at_any_moment_of_a_renewal_takes_nothing_away() {
+fn crashes_during_renewals_lose_nothing() {
     run(async {
         let folder = TempDir::new().unwrap();
         let mut opened = open::open(folder.path()).unwrap();
@@ -91,7 +91,7 @@ fn a_crash_at_any_moment_of_a_renewal_takes_nothing_away() {
 }
 
 #[test]
-fn a_disk_that_keeps_nothing_is_not_filled_with_renewals() {
+fn failing_disks_are_not_filled_with_renewals() {
     run(async {
         let folder = TempDir::new().unwrap();
         let opened = open::open(folder.path()).unwrap();
@@ -154,7 +154,7 @@ fn many_segments_that_are_not_full_are_renewed() {
 
 /// What a client states about itself may be as long as a body.
 #[test]
-fn what_clients_say_of_themselves_counts_as_what_is_there() {
+fn client_descriptions_count_as_size() {
     run(async {
         let folder = TempDir::new().unwrap();
         let (engine, mut writer) = FileEngine::assemble(open::open(folder.path()).unwrap(), Durability::ProcessCrash);
@@ -172,7 +172,7 @@ fn what_clients_say_of_themselves_counts_as_what_is_there() {
 
 /// Each of these letters takes six bytes in the journal, which the estimate does not know.
 #[test]
-fn a_renewal_is_not_followed_by_another_however_wrong_the_estimate_was() {
+fn wrong_estimates_do_not_repeat_renewals() {
     run(async {
         let folder = TempDir::new().unwrap();
         let (engine, mut writer) = FileEngine::assemble(open::open(folder.path()).unwrap(), Durability::ProcessCrash);

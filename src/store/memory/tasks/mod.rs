@@ -48,15 +48,18 @@ impl<J: Journal> Shared<J> {
     }
 
     /// Performs one operation on the tasks that have not expired, then sends its signals.
-    fn on_tasks<T>(&self, step: impl FnOnce(&mut Tasks<J::Mark>, &mut J::Notes, Tick) -> Result<T>) -> Marked<T, J> {
+    fn on_tasks<T>(
+        &self,
+        operation: impl FnOnce(&mut Tasks<J::Mark>, &mut J::Notes, Tick) -> Result<T>,
+    ) -> Marked<T, J> {
         let (value, mark, update) = {
             let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
             let now = self.clock.now();
             let mut notes = J::Notes::default();
             tasks.expire(now, &mut notes);
-            let value = step(&mut tasks, &mut notes, now);
+            let value = operation(&mut tasks, &mut notes, now);
             self.journal.keep(None, notes, &mut tasks.mark);
-            (value, tasks.mark, tasks.take_news())
+            (value, tasks.mark, tasks.take_changed())
         };
         for task in update {
             self.signal_all(&Signal::Task { task });

@@ -161,8 +161,8 @@ impl<M: Default> Tasks<M> {
         }
         // The task must not be evicted for itself.
         self.rest(id, None);
-        self.make_room_of(account.as_ref(), Wanted { tasks: 0, old, new: size }, policy, notes);
-        self.make_room(old, size, policy, notes);
+        self.free_capacity_of(account.as_ref(), Wanted { tasks: 0, old, new: size }, policy, notes);
+        self.free_capacity(old, size, policy, notes);
         let Some(task) = self.tasks.get_mut(&id) else { return fail(StoreErrorKind::NotFound) };
         self.bytes = self.bytes - old + size;
         if let Some(of) = account.and_then(|account| self.accounts.get_mut(&account)) {
@@ -221,7 +221,7 @@ impl<M: Default> Tasks<M> {
     }
 
     /// Returns the tasks to send signals for, and clears them.
-    pub(super) fn take_news(&mut self) -> Vec<TaskId> {
+    pub(super) fn take_changed(&mut self) -> Vec<TaskId> {
         std::mem::take(&mut self.changed)
     }
 
@@ -232,14 +232,14 @@ impl<M: Default> Tasks<M> {
         if self.tasks.len() - self.idle.len() >= policy.max_tasks || !self.could_grow(0, size, policy) {
             return fail(StoreErrorKind::Full);
         }
-        self.make_room_of(account, wanted, policy, notes);
+        self.free_capacity_of(account, wanted, policy, notes);
         while self.tasks.len() >= policy.max_tasks && self.forget_one(notes) {}
-        self.make_room(0, size, policy, notes);
+        self.free_capacity(0, size, policy, notes);
         Ok(())
     }
 
     /// Evicts tasks until a document fits in place of another one.
-    fn make_room(&mut self, old: usize, new: usize, policy: &Policy, notes: &mut impl Notes) {
+    fn free_capacity(&mut self, old: usize, new: usize, policy: &Policy, notes: &mut impl Notes) {
         while self.bytes - old + new > policy.task_bytes && self.forget_one(notes) {}
     }
 
@@ -261,7 +261,7 @@ impl<M: Default> Tasks<M> {
     }
 
     /// Evicts tasks of an account until the wanted capacity is within its share.
-    fn make_room_of(&mut self, account: Option<&Account>, wanted: Wanted, policy: &Policy, notes: &mut impl Notes) {
+    fn free_capacity_of(&mut self, account: Option<&Account>, wanted: Wanted, policy: &Policy, notes: &mut impl Notes) {
         let Some(account) = account else { return };
         while self.first_of(account, wanted, policy).is_some_and(|task| self.remove(task, notes)) {}
     }

@@ -1,8 +1,8 @@
 -- Announce: numbers an announcement and signals every node. The latest topics are stored, each
 -- once, as many as fit. Nodes and sessions that may have missed some read them there.
-local told = told_before()
-if told then
-  return told
+local reply = earlier_reply()
+if reply then
+  return reply
 end
 local topics, bytes = P .. 'topics', P .. 'topic:bytes'
 local count, size = number(2), number(3)
@@ -23,5 +23,5 @@ end
 if kept == 0 then
   call('UNLINK', bytes)
 end
-ring_all('N' .. int(newest) .. ' ' .. arg(1))
+signal_all('N' .. int(newest) .. ' ' .. arg(1))
 return remember(done(newest))

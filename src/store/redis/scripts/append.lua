@@ -9,18 +9,18 @@ for at = from, #ARGV - 4, 2 do
   end
 end
 if not open(arg(1)) then
-  return refused(NOT_FOUND)
+  return rejected(NOT_FOUND)
 end
 local stream, node, first, closing = arg(2), arg(3), number(4), arg(5) == '1'
 if stream == '0' then
-  return refused(FENCED)
+  return rejected(FENCED)
 end
 local log = log_in_flight(stream)
 if not log then
-  return refused(NOT_FOUND)
+  return rejected(NOT_FOUND)
 end
 if log[OWNER] ~= node then
-  return refused(FENCED)
+  return rejected(FENCED)
 end
 local cancelled = is_cancelled(row_of(stream))
 local count = (#ARGV - 4 - from + 1) / 2
@@ -39,25 +39,25 @@ if log[CLOSED] and closing and first == log[CLOSED] and stop == log[NEXT]
   or not log[CLOSED] and count > 0 and first > 0 and stop <= log[NEXT] then
   return repeated()
 end
-local has_room, lost, trimmed = make_room(demand, number(11))
+local has_capacity, lost, trimmed = free_capacity(demand, number(11))
 if trimmed then
   open(arg(1))
   log = log_in_flight(stream)
 end
 if log[CLOSED] then
-  return refused(FENCED)
+  return rejected(FENCED)
 end
 if first ~= log[NEXT] then
-  return refused(CONFLICT)
+  return rejected(CONFLICT)
 end
-if not has_room then
-  return refused(FULL)
+if not has_capacity then
+  return rejected(FULL)
 end
 for at = from, #ARGV - 4, 2 do
   local kind = arg(at)
   local seq = push(stream, log, kind ~= 'n', arg(at + 1))
   if string.sub(kind, 1, 1) == 'q' then
-    ask(string.sub(kind, 2), stream, seq, node)
+    open_request(string.sub(kind, 2), stream, seq, node)
   end
 end
 if closing then

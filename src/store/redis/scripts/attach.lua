@@ -1,10 +1,10 @@
 -- Attach: makes a node the reader of a stream, and says from where it reads. A repetition with the
 -- same token is the same reader.
 if not open_as(arg(1), arg(2)) then
-  return refused(NOT_FOUND)
+  return rejected(NOT_FOUND)
 end
-if was_taken_back() then
-  return refused(FENCED)
+if was_undone() then
+  return rejected(FENCED)
 end
 local stream, node, after, takeover = arg(3), arg(4), number(5), arg(6) == '1'
 local limit, retry = number(7), arg(8)
@@ -15,13 +15,13 @@ if not log and stream == '0' then
   log, s.told, is_first = new_log(''), newest, true
 end
 
-local function turned_away(kind)
+local function rejected_after_use(kind)
   save(true)
-  return refused(kind)
+  return rejected(kind)
 end
 
 if not log then
-  return turned_away(NOT_FOUND)
+  return rejected_after_use(NOT_FOUND)
 end
 after = after or log[GIVEN]
 if log[READER] == node and log[CAME] == TOKEN then
@@ -29,18 +29,18 @@ if log[READER] == node and log[CAME] == TOKEN then
 end
 local held = log[READER] ~= ''
 if held and not takeover then
-  return turned_away(CONFLICT)
+  return rejected_after_use(CONFLICT)
 end
 if not held and s.readers >= limit then
-  return turned_away(FULL)
+  return rejected_after_use(FULL)
 end
 if after >= log[NEXT] then
-  return turned_away(BEYOND_END)
+  return rejected_after_use(BEYOND_END)
 end
 if held then
   -- The replaced client may still be alive and come back.
-  send_away(stream, log, retry)
-  let_go(log[READER])
+  request_detach(stream, log, retry)
+  release_hold(log[READER])
 else
   s.readers = s.readers + 1
 end

@@ -1,10 +1,10 @@
 -- Begin: accepts calls, all or none, and gives them a stream. A repetition with the same token
 -- returns the same stream.
 if not open_as(arg(1), arg(2)) then
-  return refused(NOT_FOUND)
+  return rejected(NOT_FOUND)
 end
-if was_taken_back() then
-  return refused(FENCED)
+if was_undone() then
+  return rejected(FENCED)
 end
 local node, unique, limit, limit_of_one = arg(3), arg(4) == '1', number(5), number(6)
 local written, compared = {}, {}
@@ -29,26 +29,26 @@ for _, id in ipairs(compared) do
   known[id] = true
 end
 
-local function turned_away(kind)
+local function rejected_after_use(kind)
   save(true)
-  return refused(kind)
+  return rejected(kind)
 end
 
 if s.calls + #written > limit then
-  return turned_away(FULL)
+  return rejected_after_use(FULL)
 end
 if unique and clash then
-  return turned_away(CONFLICT)
+  return rejected_after_use(CONFLICT)
 end
 local stream = tonumber(call('HGET', P .. 's:' .. H, 'next'))
 -- A number is never reused: a session that has used all of them is over.
 if stream >= 4294967295 then
-  return turned_away(NOT_FOUND)
+  return rejected_after_use(NOT_FOUND)
 end
 if s.principal ~= '' then
   local used = tonumber(call('HGET', P .. 'calls', s.principal) or 0)
   if used + #written > limit_of_one then
-    return turned_away(FULL_FOR_PRINCIPAL)
+    return rejected_after_use(FULL_FOR_PRINCIPAL)
   end
 end
 use(s.principal, #written)

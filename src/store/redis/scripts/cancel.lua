@@ -1,9 +1,9 @@
 -- Cancel: marks the call in flight that has an id as cancelled. An id of several calls cancels
 -- none.
 if not open(arg(1)) then
-  return refused(NOT_FOUND)
+  return rejected(NOT_FOUND)
 end
-give_room()
+allow_writes()
 save(true)
 local rows = call('HGETALL', P .. 'c:' .. H)
 local found, place, several
@@ -25,5 +25,5 @@ for index in ipairs(row[3]) do
 end
 row[6] = true
 call('HSET', P .. 'c:' .. H, found, cmsgpack.pack(row))
-ring(row[1], 'C' .. H .. ' ' .. found .. ' ' .. row[3][place])
+signal(row[1], 'C' .. H .. ' ' .. found .. ' ' .. row[3][place])
 return done(1)

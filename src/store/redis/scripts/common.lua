@@ -78,17 +78,17 @@ local function publish(channel, text)
 end
 
 -- Signals for the calling process travel in its reply; those for other processes are published.
-local bells = {}
-local function ring(node, text)
+local signals = {}
+local function signal(node, text)
   local process = string.sub(node, 1, 12)
   if process == PROCESS then
-    bells[#bells + 1] = node .. text
+    signals[#signals + 1] = node .. text
   else
     publish('bell:' .. process, node .. text)
   end
 end
 
-local function ring_all(text)
+local function signal_all(text)
   publish('bells', text)
 end
 
@@ -100,29 +100,29 @@ end
 
 -- Number of answers that no client had fetched and that were evicted. It counts even if the
 -- operation is rejected afterwards.
-local lost_for_room = 0
+local lost_for_capacity = 0
 
-local function refused(kind)
-  return { kind, bells, lost_for_room }
+local function rejected(kind)
+  return { kind, signals, lost_for_capacity }
 end
 
 local function done(...)
-  return { 'ok', bells, ... }
+  return { 'ok', signals, ... }
 end
 
 -- Returns the reply to this operation if it ran before and its reply was lost.
-local function told_before()
+local function earlier_reply()
   local told = TOKEN ~= '' and call('GET', P .. 'r:' .. TOKEN)
   return told and cmsgpack.unpack(told)
 end
 
 -- Marks an operation as undone. It may still be on its way, and must have no effect when it
 -- arrives.
-local function take_back(token)
+local function mark_undone(token)
   call('SET', P .. 'r:' .. token, '', 'EX', 600)
 end
 
-local function was_taken_back()
+local function was_undone()
   return call('EXISTS', P .. 'r:' .. TOKEN) == 1
 end
 
@@ -134,7 +134,7 @@ end
 -- A full server rejects an operation at its first write that may use memory. After a write that
 -- cannot use any, it rejects no later write of the operation. Operations that release memory
 -- therefore begin with such a write.
-local function give_room()
+local function allow_writes()
   call('UNLINK', P)
 end
 
@@ -160,7 +160,7 @@ end
 
 -- Updates the totals for the open session, whose streams now hold `bytes` and held `before`
 -- earlier.
-local function weigh(bytes, before)
+local function count_bytes(bytes, before)
   call('INCRBY', P .. 'sum', int(bytes - before))
   local queue, name = P .. 'large', 's' .. H
   if s.account ~= '' then
@@ -177,7 +177,7 @@ local function weigh(bytes, before)
 end
 
 -- Removes the bytes of a session that no longer exists. Returns how many they were.
-local function forget_weight(name, account)
+local function forget_bytes(name, account)
   local queue, member = P .. 'large', 's' .. name
   if account then
     queue, member = P .. 'large:' .. account, name
@@ -229,7 +229,7 @@ local function save(used)
     call('HSET', P .. 's:' .. H, 'calls', int(s.calls), 'readers', int(s.readers), 'bytes', int(s.bytes))
   end
   if s.bytes ~= was[3] then
-    weigh(s.bytes, was[3])
+    count_bytes(s.bytes, was[3])
     was[3] = s.bytes
   end
   if s.calls == 0 and s.readers == 0 then
@@ -243,7 +243,7 @@ end
 
 -- Registers a process that is new, or that comes back after it was given up. Each heartbeat reports
 -- the registration until the process acknowledges it.
-local function welcome()
+local function register()
   call('SREM', P .. 'dying', PROCESS)
   call('PERSIST', P .. 'left:' .. PROCESS)
   call('HSET', P .. 'away', PROCESS, int(NOW))
@@ -252,7 +252,7 @@ end
 -- Gives the process a lease, so that its death is noticed.
 local function alive()
   if call('ZADD', P .. 'leases', 'NX', int(NOW + LEASE), PROCESS) == 1 then
-    welcome()
+    register()
   end
 end
 
@@ -265,7 +265,7 @@ local function hold(node)
   end
 end
 
-local function let_go(node)
+local function release_hold(node)
   if call('HINCRBY', P .. 's:' .. H, 'n' .. node, -1) <= 0 then
     call('HDEL', P .. 's:' .. H, 'n' .. node)
     call('SREM', P .. 'in:' .. node, H)
@@ -291,13 +291,13 @@ end
 
 -- Removes a client request, answered or not. A node holds its calls, and their client requests go
 -- with them. A request on the standalone stream it holds separately.
-local function forget_question(id, row)
+local function forget_request(id, row)
   call('HDEL', P .. 'q:' .. H, id)
   if row[5] then
     call('HINCRBY', P .. 's:' .. H, 'answers', -size_of(row[5]))
   end
   if row[1] == '0' then
-    let_go(row[3])
+    release_hold(row[3])
   end
 end
 
@@ -308,21 +308,21 @@ local function release(stream)
   if row then
     s.calls = s.calls - #row[3]
     call('HDEL', P .. 'c:' .. H, stream)
-    let_go(row[1])
+    release_hold(row[1])
     use(s.principal, -#row[3])
   end
-  local questions = call('HGETALL', P .. 'q:' .. H)
-  for at = 1, #questions, 2 do
-    local question = cmsgpack.unpack(questions[at + 1])
-    if question[1] == stream then
-      forget_question(questions[at], question)
+  local requests = call('HGETALL', P .. 'q:' .. H)
+  for at = 1, #requests, 2 do
+    local request = cmsgpack.unpack(requests[at + 1])
+    if request[1] == stream then
+      forget_request(requests[at], request)
     end
   end
   return row
 end
 
 -- Removes the names of a session from the queues.
-local function strike(session)
+local function remove_names(session)
   for _, queue in ipairs({ 'rest', 'fresh', 'age', 'kept' }) do
     call('ZREM', P .. queue, session)
   end
@@ -330,8 +330,8 @@ end
 
 -- Removes what is left of a session that no longer exists. Not every caller knows its account.
 local function forget_name(session, account)
-  strike(session)
-  forget_weight(session, account)
+  remove_names(session)
+  forget_bytes(session, account)
   if account then
     call('SREM', P .. 'of:' .. account, session)
     count_sessions(account)
@@ -350,7 +350,7 @@ local function remove(reason)
     end
   end
   if s.was[3] ~= 0 then
-    weigh(0, s.was[3])
+    count_bytes(0, s.was[3])
   end
   use(s.principal, -s.calls)
   if s.account ~= '' then
@@ -363,7 +363,7 @@ local function remove(reason)
   for _, kind in ipairs({ 's:', 'c:', 'm:', 'f:', 'q:', 'v:' }) do
     call('UNLINK', P .. kind .. H)
   end
-  strike(H)
-  ring_all('E' .. H .. ' ' .. reason)
+  remove_names(H)
+  signal_all('E' .. H .. ' ' .. reason)
   return info
 end

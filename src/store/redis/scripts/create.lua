@@ -1,14 +1,14 @@
 -- Create: stores a session. At a limit, sessions at rest are evicted: first those that were never
 -- used, then those of the accounts with most sessions, then those that rested longest. A rejected
 -- create changes nothing.
-local told = told_before()
-if told then
-  return told
+local reply = earlier_reply()
+if reply then
+  return reply
 end
 local session, principal, account = arg(1), arg(3), arg(7)
 local limit, limit_of_one = number(5), number(6)
 if call('EXISTS', P .. 's:' .. session) == 1 then
-  return refused(CONFLICT)
+  return rejected(CONFLICT)
 end
 
 -- Maximum number of sessions of an account that are compared for one eviction. Of more than these a
@@ -73,7 +73,7 @@ local function take_of(account, count)
 end
 
 if account ~= '' and take_of(account, call('SCARD', P .. 'of:' .. account) - limit_of_one + 1) > 0 then
-  return refused(principal ~= '' and FULL_FOR_PRINCIPAL or FULL_FOR_PEER)
+  return rejected(principal ~= '' and FULL_FOR_PRINCIPAL or FULL_FOR_PEER)
 end
 local excess = call('ZCARD', P .. 'age') - #leaving - limit + 1
 if excess > 0 then
@@ -97,7 +97,7 @@ if excess > 0 then
     first_in('rest')
   end
   if excess > 0 then
-    return refused(FULL)
+    return rejected(FULL)
   end
 end
 

@@ -1,7 +1,7 @@
 -- Deliver: adds the announcements up to a number that a session wants to its standalone stream,
 -- unless they were delivered before. Returns the last announcement that was delivered.
 if not open(arg(1)) then
-  return refused(NOT_FOUND)
+  return rejected(NOT_FOUND)
 end
 local stream, after, up_to, revision = '0', number(2), number(3), number(4)
 local log = log_of(stream)
@@ -12,7 +12,7 @@ if s.told ~= after or up_to <= s.told then
   return done(s.told, 0)
 end
 if s.rev ~= revision then
-  return refused(CONFLICT)
+  return rejected(CONFLICT)
 end
 local demand = 0
 for at = 11, #ARGV - 4 do
@@ -20,9 +20,9 @@ for at = 11, #ARGV - 4 do
 end
 -- A delivery may be larger than everything that may be stored. The bounds of the stream then decide
 -- what remains.
-local has_room, lost, trimmed = make_room(math.min(demand, number(10)), number(10))
-if not has_room then
-  return refused(FULL)
+local has_capacity, lost, trimmed = free_capacity(math.min(demand, number(10)), number(10))
+if not has_capacity then
+  return rejected(FULL)
 end
 if trimmed then
   open(arg(1))

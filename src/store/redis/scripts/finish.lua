@@ -1,12 +1,12 @@
 -- Finish: removes the calls of a stream. A stream that was closed by its answer is kept; any other
 -- is forgotten.
 if not open(arg(1)) then
-  return refused(NOT_FOUND)
+  return rejected(NOT_FOUND)
 end
 local stream = arg(2)
 if stream == '' then
   -- The caller never received the stream's number, so the calls are found by their node and token.
-  take_back(arg(4))
+  mark_undone(arg(4))
   local rows = call('HGETALL', P .. 'c:' .. H)
   for at = 1, #rows, 2 do
     local row = cmsgpack.unpack(rows[at + 1])
@@ -20,11 +20,11 @@ if stream == '' then
 end
 if stream ~= '0' then
   if not release(stream) then
-    give_room()
+    allow_writes()
   end
   local log = log_of(stream)
   if log and not log[CLOSED] then
-    send_away(stream, log, '')
+    request_detach(stream, log, '')
     forget(stream, log)
   end
 end

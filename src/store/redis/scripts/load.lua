@@ -2,7 +2,7 @@
 -- the use. That alone is no failure, because the next operation may release memory (DELETE, a
 -- cancellation).
 if not open_as(arg(1), arg(2)) then
-  return refused(NOT_FOUND)
+  return rejected(NOT_FOUND)
 end
 local noted, why = pcall(save, true)
 local text = type(why) == 'table' and why.err or why

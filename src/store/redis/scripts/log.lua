@@ -149,7 +149,7 @@ local function forget(stream, log)
   s.bytes = s.bytes - log[BYTES]
   if log[READER] ~= '' then
     s.readers = s.readers - 1
-    let_go(log[READER])
+    release_hold(log[READER])
   end
   call('HDEL', P .. 'm:' .. H, stream)
   call('UNLINK', events_of(stream))
@@ -293,27 +293,27 @@ end
 
 local function wake_reader(stream, log)
   if log[READER] ~= '' then
-    ring(log[READER], 'S' .. H .. ' ' .. stream)
+    signal(log[READER], 'S' .. H .. ' ' .. stream)
   end
 end
 
 -- The owner may be waiting for its reader.
 local function wake_owner(stream, log)
   if log[OWNER] ~= '' and not log[CLOSED] then
-    ring(log[OWNER], 'R' .. H .. ' ' .. stream)
+    signal(log[OWNER], 'R' .. H .. ' ' .. stream)
   end
 end
 
 -- Asks the current reader to detach. `retry` says when to reconnect, in milliseconds; '' leaves it
 -- open.
-local function send_away(stream, log, retry)
+local function request_detach(stream, log, retry)
   if log[READER] ~= '' then
-    ring(log[READER], 'L' .. H .. ' ' .. stream .. ' ' .. int(log[GENERATION]) .. ' ' .. retry)
+    signal(log[READER], 'L' .. H .. ' ' .. stream .. ' ' .. int(log[GENERATION]) .. ' ' .. retry)
   end
 end
 
 -- Opens a client request that is now in a stream. One that is already open does not change.
-local function ask(id, stream, seq, node)
+local function open_request(id, stream, seq, node)
   local is_new = call('HSETNX', P .. 'q:' .. H, id, cmsgpack.pack({ stream, seq, node })) == 1
   if is_new and stream == '0' then
     hold(node)

@@ -1,14 +1,14 @@
 -- Read: returns the next events to the current reader of a stream.
 if not open(arg(1)) then
-  return refused(NOT_FOUND)
+  return rejected(NOT_FOUND)
 end
 local stream, generation, after, most = arg(2), number(3), number(4), number(5)
 local log = log_of(stream)
 if not log then
-  return refused(NOT_FOUND)
+  return rejected(NOT_FOUND)
 end
 if log[READER] == '' or log[GENERATION] ~= generation then
-  return refused(FENCED)
+  return rejected(FENCED)
 end
 local events, bytes, full = {}, 0, after >= log[NEXT] - 1
 local given = log[GIVEN]

@@ -1,11 +1,11 @@
 -- State: reads or writes a value of a session's state. A write succeeds only with the current
 -- version.
-local told = told_before()
-if told then
-  return told
+local reply = earlier_reply()
+if reply then
+  return reply
 end
 if not open(arg(1)) then
-  return refused(NOT_FOUND)
+  return rejected(NOT_FOUND)
 end
 local row = call('HGET', P .. 'v:' .. H, arg(2))
 local version, value = 0, false

@@ -2,7 +2,7 @@
 -- version. Values of a known version are left out. A session has few keys, so all of them are
 -- examined.
 if not open(arg(1)) then
-  return refused(NOT_FOUND)
+  return rejected(NOT_FOUND)
 end
 local prefix, known, found = arg(2), {}, {}
 for at = 3, #ARGV - 5, 2 do

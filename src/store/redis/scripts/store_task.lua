@@ -1,18 +1,18 @@
 -- Store task: replaces the document of a task. It succeeds only with the current version, before
 -- the task is done, and if there is capacity.
-local told = told_before()
-if told then
-  return told
+local reply = earlier_reply()
+if reply then
+  return reply
 end
 local more = expire_tasks()
 local task, version, ending, limit, document = arg(1), arg(2), arg(3) == '1', number(4), arg(7)
 local key = P .. 't:' .. task
 local row = call('HMGET', key, 'version', 'principal', 'node', 'done', 'size', 'account')
 if not row[1] or (more and is_over(task)) then
-  return refused(NOT_FOUND)
+  return rejected(NOT_FOUND)
 end
 if row[4] ~= '' then
-  return refused(FENCED)
+  return rejected(FENCED)
 end
 if row[1] ~= version then
   return done(0)
@@ -23,15 +23,15 @@ local place = call('ZSCORE', P .. 'task:idle', task)
 local running, account, has_principal = place and 0 or old, row[6] or row[2], row[2] ~= ''
 local limit_of_one = has_principal and number(5) or number(6)
 if not could_grow_of(account, running, new, limit_of_one) then
-  return refused(has_principal and FULL_FOR_PRINCIPAL or FULL_FOR_PEER)
+  return rejected(has_principal and FULL_FOR_PRINCIPAL or FULL_FOR_PEER)
 end
 if not could_grow(running, new, limit) then
-  return refused(FULL)
+  return rejected(FULL)
 end
 -- The task is not evicted for its own sake.
 rest(task, account, old, nil)
-make_room_of(account, 0, old, new, math.huge, limit_of_one)
-make_room(old, new, limit)
+free_capacity_of(account, 0, old, new, math.huge, limit_of_one)
+free_capacity(old, new, limit)
 sum('bytes', new - old)
 sum_of(account, 'bytes', new - old)
 call('HSET', key, 'document', document, 'size', new, 'version', int(tonumber(version) + 1))
@@ -45,5 +45,5 @@ if place and not ending and not is_lost(row[3]) then
   place = nil
 end
 rest(task, account, new, place)
-ring_all('T' .. task)
+signal_all('T' .. task)
 return remember(done(1))

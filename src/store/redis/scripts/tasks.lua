@@ -70,7 +70,7 @@ local function remove_task(task)
   if sum('all', -1) <= 0 then
     call('HDEL', P .. 'task:sums', 'all', 'bytes', 'idle_bytes')
   end
-  ring_all('T' .. task)
+  signal_all('T' .. task)
 end
 
 -- Removes some expired tasks. Returns `true` if there may be more.
@@ -116,7 +116,7 @@ local function could_grow(old, new, limit)
   return total('bytes') - total('idle_bytes') - old + new <= limit
 end
 
-local function make_room(old, new, limit)
+local function free_capacity(old, new, limit)
   while total('bytes') - old + new > limit and forget_one() do
   end
 end
@@ -127,7 +127,7 @@ local function could_grow_of(account, old, new, limit)
 end
 
 -- Evicts tasks of an account until `more` tasks fit, and a document in place of another.
-local function make_room_of(account, more, old, new, limit, limit_of_bytes)
+local function free_capacity_of(account, more, old, new, limit, limit_of_bytes)
   local own = P .. 'task:of:' .. account
   while account ~= '' and (call('ZCARD', own) + more > limit or total_of(account, 'bytes') - old + new > limit_of_bytes) do
     local first = call('ZRANGEBYSCORE', own, '-inf', '(+inf', 'LIMIT', 0, 1)[1]

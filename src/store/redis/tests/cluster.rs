@@ -50,7 +50,7 @@ fn masters(cluster: &RedisCluster) -> (String, Vec<Master>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_a_slot_moves_nothing_happens_and_then_everything_is_there() {
+async fn moving_slots_reject_operations_and_lose_nothing() {
     let cluster = RedisCluster::start();
     let (slot, masters) = masters(&cluster);
     let [from, to, ..] = &masters[..] else { panic!("{} masters", masters.len()) };
@@ -88,7 +88,7 @@ async fn while_a_slot_moves_nothing_happens_and_then_everything_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bells_that_a_cluster_lost_are_missed_with_the_next_sign_of_life() {
+async fn heartbeats_reveal_lost_signals() {
     let cluster = RedisCluster::start();
     let (_, masters) = masters(&cluster);
     let join = async || Node::on(RedisEngine::connect_cluster(cluster.urls(), options()).await.unwrap());
@@ -107,7 +107,7 @@ async fn bells_that_a_cluster_lost_are_missed_with_the_next_sign_of_life() {
         assert_eq!(looked, 0, "all of them had been heard");
         masters[0].ask(&["hincrby", &key("rung"), &name, "1"]);
         heartbeat::begin(&here.engine.inner.client).await;
-        here.ear.hears(&Signal::Resync).await;
+        here.ear.receives(&Signal::Resync).await;
         here.ear.clear();
     }
 }

@@ -14,7 +14,7 @@ async fn bury(server: &RedisServer, living: &Process, knows: &str) {
 }
 
 #[tokio::test]
-async fn a_process_that_was_given_up_is_told_so_until_it_says_that_it_knows() {
+async fn lost_processes_learn_of_it_until_acknowledged() {
     let server = RedisServer::start();
     let (a, b) = (Process::new(&server, LEASE), Process::new(&server, LEASE));
     let (new, other) = (a.beat("").await, b.beat("").await);
@@ -34,7 +34,7 @@ async fn a_process_that_was_given_up_is_told_so_until_it_says_that_it_knows() {
 }
 
 #[tokio::test]
-async fn a_question_on_the_standalone_stream_goes_with_the_node_that_asked_it() {
+async fn standalone_requests_end_with_their_node() {
     let server = RedisServer::start();
     let (a, b) = (Process::new(&server, LEASE), Process::new(&server, LEASE));
     let (_, other) = (a.beat("").await, b.beat("").await);
@@ -51,7 +51,7 @@ async fn a_question_on_the_standalone_stream_goes_with_the_node_that_asked_it() 
 }
 
 #[tokio::test]
-async fn what_an_outage_hid_is_no_idleness_whoever_looks_first() {
+async fn outages_do_not_count_as_idle_time() {
     let server = RedisServer::start();
     let a = Process::new(&server, LEASE);
     let (idle, kept) = (Duration::from_secs(20), Duration::from_secs(10));
@@ -90,7 +90,7 @@ async fn what_an_outage_hid_is_no_idleness_whoever_looks_first() {
 }
 
 #[tokio::test]
-async fn a_step_that_was_taken_back_before_it_came_does_not_count() {
+async fn undone_operations_have_no_effect() {
     let server = RedisServer::start();
     let (a, b) = (Process::new(&server, LONG), Process::new(&server, LONG));
     a.create("s").await;
@@ -105,7 +105,7 @@ async fn a_step_that_was_taken_back_before_it_came_does_not_count() {
 }
 
 #[tokio::test]
-async fn a_node_that_leaves_after_its_process_was_buried_is_forgotten_in_time() {
+async fn late_departures_are_forgotten() {
     let server = RedisServer::start();
     let (a, b) = (Process::new(&server, LONG), Process::new(&server, LONG));
     let left = async |process: &Process| {

@@ -4,7 +4,7 @@ use super::*;
 use crate::store::announcements::{TOPIC_BYTES, TOPICS};
 
 #[tokio::test]
-async fn where_tasks_are_missing_their_names_go_and_new_ones_come_in() {
+async fn names_of_missing_tasks_are_removed() {
     let server = RedisServer::start();
     let mut a = Process::new(&server, LONG);
     "alice".clone_into(&mut a.principal);
@@ -21,7 +21,7 @@ async fn where_tasks_are_missing_their_names_go_and_new_ones_come_in() {
 }
 
 #[tokio::test]
-async fn where_sessions_are_missing_others_are_swept_and_make_room() {
+async fn names_of_missing_sessions_are_removed() {
     let server = RedisServer::start();
     let mut a = Process::new(&server, LONG);
     "alice".clone_into(&mut a.principal);
@@ -43,7 +43,7 @@ async fn where_sessions_are_missing_others_are_swept_and_make_room() {
 }
 
 #[tokio::test]
-async fn what_expires_at_once_goes_in_pieces_and_is_gone_at_once() {
+async fn mass_expiry_runs_in_pieces() {
     let server = RedisServer::start();
     let a = Process::new(&server, LONG);
     for task in 0..300 {
@@ -74,7 +74,7 @@ async fn what_expires_at_once_goes_in_pieces_and_is_gone_at_once() {
 }
 
 #[tokio::test]
-async fn finished_streams_of_many_sessions_are_forgotten_in_pieces() {
+async fn finished_streams_are_forgotten_in_pieces() {
     let server = RedisServer::start();
     let a = Process::new(&server, LONG);
     for session in 0..6 {
@@ -134,32 +134,33 @@ async fn asked(a: &Process, session: &str, requests: &[&str]) {
 }
 
 fn give(a: &Process, request: &str, length: usize) -> Call {
-    a.call(&scripts::ANSWER).arg("s").arg(request).arg("given").arg("x".repeat(length)).arg(1_000)
+    a.call(&scripts::ANSWER_REQUEST).arg("s").arg(request).arg("given").arg("x".repeat(length)).arg(1_000)
 }
 
 #[tokio::test]
-async fn answers_that_nobody_fetches_are_bounded_and_one_always_fits() {
+async fn waiting_answers_are_bounded_and_one_fits() {
     let server = RedisServer::start();
     let a = Process::new(&server, LONG);
     asked(&a, "s", &["1", "2", "3"]).await;
     assert!(a.take(give(&a, "1", 600)).await.flag().unwrap());
     assert_eq!(a.client.take(give(&a, "2", 600)).await.unwrap_err().kind(), StoreErrorKind::Full);
-    let take = |request: &str| a.call(&scripts::TAKE).arg("s").arg(request).arg("take");
+    let take = |request: &str| a.call(&scripts::TAKE_ANSWER).arg("s").arg(request).arg("take");
     assert_eq!(a.take(take("2")).await.maybe_bytes().unwrap(), None, "it still waits");
     assert_eq!(a.take(take("1")).await.text().unwrap(), "given");
     assert!(a.take(give(&a, "2", 5_000)).await.flag().unwrap(), "one that is larger than all of them may be");
-    a.take(a.client.call(&scripts::TAKE).arg("s").arg("2").arg("withdraw")).await;
+    a.take(a.client.call(&scripts::TAKE_ANSWER).arg("s").arg("2").arg("withdraw")).await;
     assert!(a.take(give(&a, "3", 1_000)).await.flag().unwrap());
     a.take(a.client.call(&scripts::FINISH).arg("s").arg(1)).await;
     assert_eq!(ask(&server, "hget", "s:s", &["answers"]), "0");
 }
 
 #[tokio::test]
-async fn an_answer_that_was_handed_out_is_handed_out_again_to_who_asks_again_and_soon_forgotten() {
+async fn taken_answers_can_be_taken_again_for_a_minute() {
     let server = RedisServer::start();
     let a = Process::new(&server, LONG);
     asked(&a, "s", &["1", "2", "3"]).await;
-    let take = |request: &str, token: &str| a.client.call_with(&scripts::TAKE, token).arg("s").arg(request).arg("take");
+    let take =
+        |request: &str, token: &str| a.client.call_with(&scripts::TAKE_ANSWER, token).arg("s").arg(request).arg("take");
     for (request, length) in [("1", 10), ("2", 10), ("3", 70_000)] {
         a.take(give(&a, request, length)).await;
         for _ in 0..2 {
@@ -174,7 +175,7 @@ async fn an_answer_that_was_handed_out_is_handed_out_again_to_who_asks_again_and
 }
 
 #[tokio::test]
-async fn a_list_is_whole_though_sessions_end_meanwhile_and_one_cannot_be_read() {
+async fn lists_are_complete_while_sessions_end() {
     let server = RedisServer::start();
     let node = Node::join(server.url(), options()).await;
     let alice = Principal::new("alice");

@@ -34,24 +34,24 @@ fn options() -> RedisOptions {
 
 /// A signal handler that records signals.
 #[derive(Debug, Default)]
-struct Ear {
+struct Recorder {
     received: Mutex<Vec<Signal>>,
     changed: Notify,
 }
 
-impl SignalHandler for Ear {
+impl SignalHandler for Recorder {
     fn signal(&self, signal: Signal) {
         self.received.lock().unwrap().push(signal);
         self.changed.notify_one();
     }
 }
 
-impl Ear {
+impl Recorder {
     fn clear(&self) {
         self.received.lock().unwrap().clear();
     }
 
-    async fn hears(&self, wanted: &Signal) {
+    async fn receives(&self, wanted: &Signal) {
         let heard = async {
             while !self.received.lock().unwrap().contains(wanted) {
                 self.changed.notified().await;
@@ -64,7 +64,7 @@ impl Ear {
 /// A node with an engine of its own.
 struct Node {
     engine: RedisEngine,
-    ear: Arc<Ear>,
+    ear: Arc<Recorder>,
     id: NodeId,
 }
 
@@ -74,7 +74,7 @@ impl Node {
     }
 
     fn on(engine: RedisEngine) -> Self {
-        let ear = Arc::new(Ear::default());
+        let ear = Arc::new(Recorder::default());
         let id = engine.join(Arc::clone(&ear) as _, Policy::default());
         Self { engine, ear, id }
     }
@@ -160,7 +160,7 @@ impl Process {
         let options = options().lease(lease);
         let line = SharedConnection::new(Server::one(&server.url(), &options).unwrap());
         let client = Client::new(line, Arc::new(Signals::new()), Pseudonyms::new(b"x", false), &options);
-        let node = signals::text(client.signals.join(Arc::new(Ear::default())));
+        let node = signals::text(client.signals.join(Arc::new(Recorder::default())));
         Self { client, node, principal: String::new() }
     }
 
@@ -207,7 +207,7 @@ impl Process {
     }
 
     fn expire(&self, idle: Duration, kept: Duration) -> Call {
-        self.call(&scripts::SWEEP).arg(client::micros(idle)).arg("").arg(client::micros(kept)).arg(64)
+        self.call(&scripts::EXPIRE).arg(client::micros(idle)).arg("").arg(client::micros(kept)).arg(64)
     }
 
     fn create_task(&self, task: &str, ttl: Duration, limit: usize, document: &str) -> Call {

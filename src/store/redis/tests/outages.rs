@@ -14,7 +14,7 @@ fn hasty() -> RedisOptions {
 }
 
 #[tokio::test]
-async fn who_asked_is_told_of_an_answer_whose_bell_was_lost_with_a_reply() {
+async fn repeated_answers_signal_again() {
     let server = RedisServer::start();
     let node = Node::join(server.url(), hasty()).await;
     let session = node.session().await;
@@ -28,17 +28,17 @@ async fn who_asked_is_told_of_an_answer_whose_bell_was_lost_with_a_reply() {
     assert_eq!(given.unwrap_err().kind(), StoreErrorKind::Unavailable);
     signal(&server, "-CONT");
     eventually("the server answers", async || node.engine.count().await.is_ok()).await;
-    node.ear.hears(&Signal::Resync).await;
+    node.ear.receives(&Signal::Resync).await;
     // The answer was stored although its reply was lost. If the client repeats it, the signal is
     // sent again.
     node.ear.clear();
     assert!(!node.engine.answer_request(session, "q", answer()).await.unwrap());
-    node.ear.hears(&Signal::Answer { session, request: "q".into() }).await;
+    node.ear.receives(&Signal::Answer { session, request: "q".into() }).await;
     assert_eq!(node.engine.take_answer(session, "q").await.unwrap(), Some(answer()));
 }
 
 #[tokio::test]
-async fn the_bells_of_a_step_that_nobody_waits_for_any_more_ring() {
+async fn dropped_operations_still_signal() {
     let server = RedisServer::start();
     let node = Node::join(server.url(), options()).await;
     let session = node.session().await;
@@ -64,13 +64,13 @@ async fn the_bells_of_a_step_that_nobody_waits_for_any_more_ring() {
     for signal in
         [Signal::Answer { session, request: "q".into() }, Signal::Cancel { session, stream, id: 1.into() }, replaced]
     {
-        node.ear.hears(&signal).await;
+        node.ear.receives(&signal).await;
     }
     eventually("the reader nobody waited for is gone", async || node.in_use().await == (1, 0)).await;
 }
 
 #[tokio::test]
-async fn what_could_not_be_given_back_while_the_server_was_away_is_given_back_later() {
+async fn releases_wait_for_the_server() {
     let mut server = RedisServer::start();
     let node = Node::join(server.url(), hasty()).await;
     let session = node.session().await;
@@ -94,7 +94,7 @@ async fn what_could_not_be_given_back_while_the_server_was_away_is_given_back_la
 }
 
 #[tokio::test]
-async fn a_step_that_never_reached_the_server_leaves_nothing_to_give_back() {
+async fn unsent_operations_are_not_undone() {
     let mut server = RedisServer::start();
     let node = Node::join(server.url(), hasty()).await;
     let session = node.session().await;
@@ -110,7 +110,7 @@ async fn a_step_that_never_reached_the_server_leaves_nothing_to_give_back() {
 
 /// The connection leads nowhere, and each of its own timeouts would take a minute.
 #[tokio::test]
-async fn a_step_waits_no_longer_than_its_time_in_all() {
+async fn operations_end_at_their_timeout() {
     let server = RedisServer::start();
     let nowhere = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let silent = format!("redis://{}/", nowhere.local_addr().unwrap());
@@ -124,7 +124,7 @@ async fn a_step_waits_no_longer_than_its_time_in_all() {
 }
 
 #[tokio::test]
-async fn a_full_server_takes_back_what_it_gave_and_signs_of_life() {
+async fn full_servers_accept_releases_and_heartbeats() {
     let server = RedisServer::start();
     let node = Node::join(server.url(), options()).await;
     let session = node.session().await;
@@ -157,7 +157,7 @@ async fn address(server: &RedisServer) -> (String, Arc<AtomicU16>) {
 }
 
 #[tokio::test]
-async fn a_master_that_became_a_replica_is_left_for_the_one_that_has_its_address_now() {
+async fn demoted_masters_are_left() {
     let (old, new) = (RedisServer::start(), RedisServer::start());
     new.command(&["replicaof", "127.0.0.1", &old.port().to_string()]);
     let (url, behind) = address(&old).await;

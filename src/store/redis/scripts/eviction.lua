@@ -4,7 +4,7 @@
 -- Included before the scripts that write, after log.lua.
 
 -- Drops up to so many bytes of the open session. Returns how many answers were lost.
-local function give_up_of(class, wanted)
+local function drop_from(class, wanted)
   local rows, logs, lost = call('HGETALL', P .. 'm:' .. H), {}, 0
   local rest = math.max(0, s.bytes - wanted)
   for at = 1, #rows, 2 do
@@ -85,7 +85,7 @@ end
 -- Returns `true` if there is capacity for so many bytes more, and the number of answers lost for
 -- it. A third result says that sessions were trimmed: the session of the operation must then be
 -- opened again, because it may be one of them.
-local function make_room(demand, limit)
+local function free_capacity(demand, limit)
   if demand == 0 then
     return true, 0, false
   end
@@ -102,15 +102,15 @@ local function make_room(demand, limit)
       for _, found in ipairs(over > 0 and choose() or {}) do
         if over > 0 and open(found[1]) then
           local before = s.bytes
-          lost = lost + give_up_of(class, over)
+          lost = lost + drop_from(class, over)
           over = over - (before - s.bytes)
           save(false)
         elseif over > 0 then
-          over = over - forget_weight(found[1], found[2])
+          over = over - forget_bytes(found[1], found[2])
         end
       end
     end
   end
-  lost_for_room = lost
+  lost_for_capacity = lost
   return over <= 0, lost, true
 end

@@ -1,6 +1,6 @@
 -- Take: removes a client request, with its answer or because it was withdrawn.
 if not open(arg(1)) then
-  return refused(NOT_FOUND)
+  return rejected(NOT_FOUND)
 end
 -- A caller whose reply was lost takes the answer again. The latest answers of a session are
 -- remembered for that, as token, kind, answer, token..: the last one, and up to two before it if
@@ -16,13 +16,13 @@ end
 local withdrawn = arg(3) == 'withdraw'
 local row = call('HGET', P .. 'q:' .. H, arg(2))
 if not row then
-  return withdrawn and done() or refused(NOT_FOUND)
+  return withdrawn and done() or rejected(NOT_FOUND)
 end
 row = cmsgpack.unpack(row)
 if not row[4] and not withdrawn then
   return done()
 end
-forget_question(arg(2), row)
+forget_request(arg(2), row)
 settle(row[1], row[2])
 if withdrawn then
   return done()

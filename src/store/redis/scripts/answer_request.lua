@@ -1,28 +1,28 @@
 -- Answer: stores the first answer to a client request, if the answers that wait to be fetched fit.
-local told = told_before()
-if told then
-  return told
+local reply = earlier_reply()
+if reply then
+  return reply
 end
 if not open(arg(1)) then
-  return refused(NOT_FOUND)
+  return rejected(NOT_FOUND)
 end
 save(true)
 local row = call('HGET', P .. 'q:' .. H, arg(2))
 if not row then
-  return refused(NOT_FOUND)
+  return rejected(NOT_FOUND)
 end
 row = cmsgpack.unpack(row)
 if row[4] then
   -- The answer is not fetched yet, so its signal may have been lost.
-  ring(row[3], 'A' .. H .. ' ' .. arg(2))
+  signal(row[3], 'A' .. H .. ' ' .. arg(2))
   return done(0)
 end
 local size = size_of(arg(4))
 if call('HINCRBY', P .. 's:' .. H, 'answers', size) > math.max(number(5), size) then
   call('HINCRBY', P .. 's:' .. H, 'answers', -size)
-  return refused(FULL)
+  return rejected(FULL)
 end
 row[4], row[5] = arg(3), arg(4)
 call('HSET', P .. 'q:' .. H, arg(2), cmsgpack.pack(row))
-ring(row[3], 'A' .. H .. ' ' .. arg(2))
+signal(row[3], 'A' .. H .. ' ' .. arg(2))
 return remember(done(1))

@@ -8,7 +8,7 @@ local function give_up_in(node, head, tail)
     if log[READER] == node then
       log[READER] = ''
       s.readers = s.readers - 1
-      let_go(node)
+      release_hold(node)
       save_log(logs[at], log)
     end
   end
@@ -30,12 +30,12 @@ local function give_up_in(node, head, tail)
     end
   end
   -- No handler waits for the client requests of this node on the standalone stream any more.
-  local questions = call('HGETALL', P .. 'q:' .. H)
-  for at = 1, #questions, 2 do
-    local question = cmsgpack.unpack(questions[at + 1])
-    if question[3] == node then
-      forget_question(questions[at], question)
-      settle(question[1], question[2])
+  local requests = call('HGETALL', P .. 'q:' .. H)
+  for at = 1, #requests, 2 do
+    local request = cmsgpack.unpack(requests[at + 1])
+    if request[3] == node then
+      forget_request(requests[at], request)
+      settle(request[1], request[2])
     end
   end
   save(true)
@@ -43,7 +43,7 @@ end
 
 -- The list of lost nodes is not stored indefinitely. A day is long enough for a process that comes
 -- back.
-local function bury(process)
+local function expire_departures(process)
   call('EXPIRE', P .. 'left:' .. process, 86400)
 end
 
@@ -60,7 +60,7 @@ local function give_up(node, head, tail, most)
   end
   for _, task in ipairs(call('SMEMBERS', P .. 'task:by:' .. node)) do
     orphan(task)
-    ring_all('T' .. task)
+    signal_all('T' .. task)
   end
   call('UNLINK', P .. 'task:by:' .. node)
   call('SREM', P .. 'nodes:' .. string.sub(node, 1, 12), node)

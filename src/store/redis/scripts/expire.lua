@@ -1,9 +1,9 @@
 -- Sweep: removes what has expired, a limited number at a time: idle and old sessions, finished
 -- streams, tasks. Each session is returned to the first caller. Also returns whether there may be
 -- more.
-local told = told_before()
-if told then
-  return told
+local reply = earlier_reply()
+if reply then
+  return reply
 end
 local idle, lifetime, kept_for, most = number(1), number(2), number(3), number(4)
 local ended, more = {}, expire_tasks()
@@ -11,7 +11,7 @@ local ended, more = {}, expire_tasks()
 local function finish(queue, before, reason)
   local names = call('ZRANGEBYSCORE', P .. queue, '-inf', int(before), 'LIMIT', 0, most)
   if #names > 0 then
-    give_room()
+    allow_writes()
   end
   for _, name in ipairs(names) do
     if open(name) then
@@ -62,7 +62,7 @@ local function reconcile()
   if call('EXISTS', P .. 'large', P .. 'sum') == 0 then
     return
   end
-  give_room()
+  allow_writes()
   if not call('SET', P .. 'counted', 1, 'NX', 'EX', 60) then
     return
   end
@@ -70,7 +70,7 @@ local function reconcile()
     local name = string.sub(member, 2)
     if string.sub(member, 1, 1) == 's' then
       if call('EXISTS', P .. 's:' .. name) == 0 then
-        forget_weight(name)
+        forget_bytes(name)
       end
     else
       for _, one in ipairs(call('ZRANDMEMBER', P .. 'large:' .. name, 64)) do
@@ -89,7 +89,7 @@ end
 local before, streams = there_for(kept_for), 8 * most
 local names = call('ZRANGEBYSCORE', P .. 'kept', '-inf', int(before), 'LIMIT', 0, most)
 if #names > 0 then
-  give_room()
+  allow_writes()
 end
 for _, name in ipairs(names) do
   if streams == 0 then

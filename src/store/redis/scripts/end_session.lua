@@ -1,10 +1,10 @@
 -- End: removes a session. Only the caller that still finds it gets it.
-local told = told_before()
-if told then
-  return told
+local reply = earlier_reply()
+if reply then
+  return reply
 end
 if not open(arg(1)) then
-  return refused(NOT_FOUND)
+  return rejected(NOT_FOUND)
 end
-give_room()
+allow_writes()
 return remember(done(remove(arg(2))))

@@ -4,14 +4,14 @@
 -- The caller cleans up after one dead process; scripts run one at a time, so each part is cleaned
 -- up once. The caller also receives a signal over the wire. It shows that signals arrive, and how
 -- many should have arrived. The reply also identifies the data of the server.
-give_room()
+allow_writes()
 if end_silence() then
   for _, process in ipairs(call('ZRANGE', P .. 'leases', 0, -1)) do
     call('ZADD', P .. 'leases', int(NOW + LEASE), process)
   end
 end
 if call('ZADD', P .. 'leases', int(NOW + LEASE), PROCESS) == 1 then
-  welcome()
+  register()
 end
 local away = call('HGET', P .. 'away', PROCESS)
 if away and away == arg(4) then
@@ -36,7 +36,7 @@ if dead then
     call('SREM', P .. 'dying', dead)
     call('HDEL', P .. 'away', dead)
     call('HDEL', P .. 'rung', 'bell:' .. dead)
-    bury(dead)
+    expire_departures(dead)
   end
 end
 return done(away or '', dead and 1 or 0, call('HGET', P .. 'about', 'born') or '')
