@@ -25,13 +25,13 @@ use tower_service::Service;
 
 use crate::clock::WallClock;
 use crate::core::{Core, LogLine};
-use crate::edge::{self, Admitted, Bounds, Fork, Gate, Method, ReadBody};
+use crate::edge::{self, Admitted, Bounds, Gate, McpHeaders, Method, ReadBody, Route, SessionMethod};
 use crate::encode::{BodyHead, Drains, Watch, respond, take_along};
 use crate::error::Rejection;
 use crate::handle::McpHandle;
 use crate::identity::Account;
 use crate::legacy;
-use crate::message::{Era, RequestId};
+use crate::message::RequestId;
 use crate::modern;
 use crate::outcome::{Outcome, Reply};
 use crate::panics::{Panicked, call_quietly, caught};
@@ -163,7 +163,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         let admitted = edge::admit(&parts, &self.gate).map_err(unknown)?;
         match admitted.method {
             Method::Post => self.post(parts, admitted, rest, state).await,
-            Method::Get | Method::Delete => self.get_or_delete(parts, admitted, rest).await.map_err(unknown),
+            Method::Session(method) => self.get_or_delete(method, parts, admitted.headers, rest).await.map_err(unknown),
         }
     }
 
@@ -194,17 +194,16 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         let bounds =
             Bounds { limit: limits.max_body_bytes, within: limits.body_timeout, budget, account: asking.as_ref() };
         let ReadBody { mut body, share } = edge::read_json(&mut rest.body, admitted.length, bounds).await?;
-        let fork = edge::fork(&admitted.headers, &body);
-        edge::check_served(&fork, &admitted.headers, &body, &self.core.versions)
+        let route = edge::route(&admitted.headers, &body, &self.core.versions)
             .map_err(|rejection| (rejection, body.request_id().cloned()))?;
         scopes::check(&*self.server, &mut parts.extensions, &mut body)
             .map_err(|rejection| (rejection, body.request_id().cloned()))?;
         let expires_at = expiry::of(&parts.extensions);
-        let reply = match fork {
-            Fork::Modern(meta) => {
+        let reply = match route {
+            Route::Modern(meta) => {
                 let incoming = modern::Incoming {
                     parts,
-                    headers: admitted.headers,
+                    headers: &admitted.headers,
                     principal,
                     peer,
                     meta,
@@ -213,10 +212,9 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
                 };
                 modern::post(&self.modern, &self.server, state, incoming, body).await
             }
-            // `edge::check_served` lets a notification pass although its era is not served.
-            _ if !edge::serves(&self.core.versions, Era::Legacy) => Outcome::Accepted.into(),
-            _ => {
-                let incoming = legacy::Incoming { parts, headers: admitted.headers, principal, peer, session, share };
+            Route::Ignored => Outcome::Accepted.into(),
+            Route::Legacy => {
+                let incoming = legacy::Incoming { parts, headers: &admitted.headers, principal, peer, session, share };
                 legacy::post(&self.legacy, &self.server, state, incoming, body).await
             }
         };
@@ -228,21 +226,22 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
 
     async fn get_or_delete(
         &self,
+        method: SessionMethod,
         mut parts: Box<Parts>,
-        admitted: Admitted,
+        headers: McpHeaders,
         rest: &mut RequestBody,
     ) -> Result<Reply, Rejection> {
-        edge::check_session_method(&admitted.headers, &self.core.versions)?;
+        edge::check_session_method(&headers, &self.core.versions)?;
         scopes::check_operation(&mut parts.extensions, Vec::new())?;
         let principal = self.core.settings.sessions.principal_of(&parts);
         rest.is_known = principal.is_some();
         let peer = || self.gate.security.peer(&parts).ok().flatten();
         let account = Account::of(principal.as_ref(), if principal.is_none() { peer() } else { None });
-        let (headers, expires_at) = (admitted.headers, expiry::of(&parts.extensions));
-        let incoming = legacy::Incoming { parts, headers, principal, peer: None, session: None, share: None };
-        let mut reply = match admitted.method {
-            Method::Get => legacy::get(&self.legacy, incoming).await?,
-            Method::Post | Method::Delete => legacy::delete(&self.legacy, &incoming).await?,
+        let expires_at = expiry::of(&parts.extensions);
+        let incoming = legacy::Incoming { parts, headers: &headers, principal, peer: None, session: None, share: None };
+        let mut reply = match method {
+            SessionMethod::Get => legacy::get(&self.legacy, incoming).await?,
+            SessionMethod::Delete => legacy::delete(&self.legacy, &incoming).await?,
         };
         reply.account = account;
         Ok(self.until(expires_at, reply))

@@ -36,6 +36,13 @@ pub(crate) enum Allow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Method {
     Post,
+    /// A method of sessions only.
+    Session(SessionMethod),
+}
+
+/// A method that only sessions have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SessionMethod {
     Get,
     Delete,
 }
@@ -64,8 +71,8 @@ impl Allow {
     pub(crate) fn check(self, method: &http::Method) -> Result<Method, Rejection> {
         match (self, method) {
             (_, &http::Method::POST) => Ok(Method::Post),
-            (Self::Sessions, &http::Method::GET) => Ok(Method::Get),
-            (Self::Sessions, &http::Method::DELETE) => Ok(Method::Delete),
+            (Self::Sessions, &http::Method::GET) => Ok(Method::Session(SessionMethod::Get)),
+            (Self::Sessions, &http::Method::DELETE) => Ok(Method::Session(SessionMethod::Delete)),
             _ => Err(Rejection::MethodNotAllowed { allow: self.as_str() }),
         }
     }
@@ -95,9 +102,9 @@ fn check_media_types(
             accepts.require(post_needs)?;
             content_type::check(head, headers)?;
         }
-        Method::Get => accepts.require(Needs::EventStream)?,
+        Method::Session(SessionMethod::Get) => accepts.require(Needs::EventStream)?,
         // The response has no body.
-        Method::Delete => {}
+        Method::Session(SessionMethod::Delete) => {}
     }
     Ok(())
 }
@@ -157,9 +164,9 @@ mod tests {
     #[test]
     fn each_method_requires_its_own_media_types() {
         let host = ("host", "localhost");
-        assert_eq!(kind("GET", &[host, ("accept", "text/event-stream")]), Ok(Method::Get));
+        assert_eq!(kind("GET", &[host, ("accept", "text/event-stream")]), Ok(Method::Session(SessionMethod::Get)));
         assert_eq!(kind("GET", &[host, ("accept", "application/json")]), Err("not_acceptable"));
-        assert_eq!(kind("DELETE", &[host, ("accept", "text/html")]), Ok(Method::Delete));
+        assert_eq!(kind("DELETE", &[host, ("accept", "text/html")]), Ok(Method::Session(SessionMethod::Delete)));
         let json = [host, ("accept", "application/json"), ("content-type", "application/json")];
         assert_eq!(kind("POST", &json), Err("not_acceptable"));
         let never_streams = Gate { post_needs: Needs::Json, ..GATE() };
@@ -171,7 +178,7 @@ mod tests {
         for (allow, method, served) in [
             (Allow::Sessions, http::Method::OPTIONS, None),
             (Allow::Sessions, http::Method::HEAD, None),
-            (Allow::Sessions, http::Method::DELETE, Some(Method::Delete)),
+            (Allow::Sessions, http::Method::DELETE, Some(Method::Session(SessionMethod::Delete))),
             (Allow::PostOnly, http::Method::GET, None),
             (Allow::PostOnly, http::Method::DELETE, None),
             (Allow::PostOnly, http::Method::POST, Some(Method::Post)),

@@ -29,7 +29,7 @@ use crate::message::{
 
 /// The era of a POST.
 #[derive(Debug)]
-pub(crate) enum Fork {
+enum Fork {
     Legacy,
     /// The modern era, with the request's `_meta` if it has one.
     Modern(Option<Box<RequestMeta>>),
@@ -38,7 +38,7 @@ pub(crate) enum Fork {
 }
 
 /// Returns the era of a POST.
-pub(crate) fn fork(headers: &McpHeaders, body: &Body) -> Fork {
+fn fork(headers: &McpHeaders, body: &Body) -> Fork {
     let (method, params) = match body {
         Body::One(Envelope { kind: Kind::Request { method, .. } | Kind::Notification { method }, params }) => {
             (&**method, params.as_ref())
@@ -69,21 +69,28 @@ fn claims_modern(meta: &RequestMeta) -> bool {
     }
 }
 
-/// Checks that the revision of a POST is served. Clients of the session revisions cannot discover
-/// later revisions, so the rejection of their `initialize` lists the revisions that are served.
-pub(crate) fn check_served(
-    fork: &Fork,
-    headers: &McpHeaders,
-    body: &Body,
-    served: &[ProtocolVersion],
-) -> Result<(), Rejection> {
+/// Where a POST goes.
+#[derive(Debug)]
+pub(crate) enum Route {
+    Legacy,
+    /// The modern era, with the request's `_meta` if it has one.
+    Modern(Option<Box<RequestMeta>>),
+    /// Nowhere: a notification of an era that is not served. It expects no response, so it needs no
+    /// rejection.
+    Ignored,
+}
+
+/// Returns where a POST goes, or rejects it because its revision is not served. Clients of the
+/// session revisions cannot discover later revisions, so the rejection of their `initialize` lists
+/// the revisions that are served.
+pub(crate) fn route(headers: &McpHeaders, body: &Body, served: &[ProtocolVersion]) -> Result<Route, Rejection> {
     let unsupported = |requested: String| Err(Rejection::UnsupportedVersion { requested, supported: served.to_vec() });
-    match (fork, &headers.version) {
-        (Fork::Unknown(text), _) => unsupported(text.clone()),
-        (Fork::Modern(_), _) if serves(served, Era::Modern) => Ok(()),
-        (Fork::Modern(meta), header) => match meta.as_ref().and_then(|meta| meta.version.as_ref()) {
+    match (fork(headers, body), &headers.version) {
+        (Fork::Unknown(text), _) => unsupported(text),
+        (Fork::Modern(meta), _) if serves(served, Era::Modern) => Ok(Route::Modern(meta)),
+        (Fork::Modern(meta), header) => match meta.and_then(|meta| meta.version) {
             Some(ClaimedVersion::Known(version)) => unsupported(version.to_string()),
-            Some(ClaimedVersion::Unknown(text)) => unsupported(text.clone()),
+            Some(ClaimedVersion::Unknown(text)) => unsupported(text),
             Some(ClaimedVersion::Malformed) | None => {
                 unsupported(header.as_ref().map(VersionHeader::to_string).unwrap_or_default())
             }
@@ -91,13 +98,12 @@ pub(crate) fn check_served(
         (Fork::Legacy, Some(VersionHeader::Known(version))) if !served.contains(version) => {
             unsupported(version.to_string())
         }
-        (Fork::Legacy, _) if serves(served, Era::Legacy) => Ok(()),
+        (Fork::Legacy, _) if serves(served, Era::Legacy) => Ok(Route::Legacy),
         (Fork::Legacy, _) => match body {
             Body::One(Envelope { kind: Kind::Request { method, .. }, params }) if method == "initialize" => {
                 unsupported(asked_for(params.as_ref().map(Params::text)))
             }
-            // A notification expects no response, so it needs no rejection.
-            Body::One(Envelope { kind: Kind::Notification { .. }, .. }) => Ok(()),
+            Body::One(Envelope { kind: Kind::Notification { .. }, .. }) => Ok(Route::Ignored),
             Body::One(_) | Body::Batch(_) => Err(mismatch("MCP-Protocol-Version", "is required")),
         },
     }

@@ -41,9 +41,9 @@ pub use era::era_of;
 pub use security::Security;
 
 pub(crate) use accept::Needs;
-pub(crate) use admit::{Admitted, Allow, Gate, Method, admit};
+pub(crate) use admit::{Admitted, Allow, Gate, Method, SessionMethod, admit};
 pub(crate) use body::{Bounds, ReadBody, id_at_hand, read_json};
 pub(crate) use budget::{BodyShare, Budget};
 pub(crate) use compare::{differs, lossy_text, mismatch};
-pub(crate) use era::{Fork, check_served, check_session_method, fork, is_of_a_session, serves};
+pub(crate) use era::{Route, check_session_method, is_of_a_session, route, serves};
 pub(crate) use headers::{McpHeaders, VersionHeader};

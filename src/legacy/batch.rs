@@ -5,16 +5,16 @@
 
 use bytes::Bytes;
 
-use super::request::Request;
+use super::request::{Message, Request, Told};
 use crate::error::Rejection;
-use crate::message::{Envelope, Kind, Malformed, ProtocolVersion, write};
+use crate::message::{Envelope, Malformed, ProtocolVersion, write};
 
 /// The sorted elements of a batch.
 #[derive(Default)]
 pub(super) struct Batch {
     pub(super) requests: Vec<Request>,
     /// Notifications and answers.
-    pub(super) told: Vec<Envelope>,
+    pub(super) told: Vec<Told>,
     /// The answers to elements that are not valid messages.
     pub(super) rejected: Vec<Bytes>,
 }
@@ -29,18 +29,15 @@ impl Batch {
         }
         let mut batch = Self::default();
         for element in elements {
-            match element {
-                Ok(Envelope { kind: Kind::Request { method, .. }, .. }) if method == "initialize" => {
+            match element.map(Message::from) {
+                Ok(Message::Request(Request { method, .. })) if method == "initialize" => {
                     return Err(Rejection::InitializeInBatch);
                 }
-                Ok(Envelope { kind: Kind::Request { id, method }, params }) => {
-                    let asked = Request { id, method, params };
-                    match asked.check() {
-                        Ok(()) => batch.requests.push(asked),
-                        Err(rejection) => batch.rejected.push(write::failure(Some(&asked.id), &rejection.to_error())),
-                    }
-                }
-                Ok(told) => batch.told.push(told),
+                Ok(Message::Request(request)) => match request.check() {
+                    Ok(()) => batch.requests.push(request),
+                    Err(rejection) => batch.rejected.push(write::failure(Some(&request.id), &rejection.to_error())),
+                },
+                Ok(Message::Told(told)) => batch.told.push(told),
                 Err(malformed) => {
                     let (rejection, id) = Rejection::of(malformed);
                     batch.rejected.push(write::failure(id.as_ref(), &rejection.to_error()));

@@ -13,6 +13,7 @@ use tracing::{Span, field};
 use super::cells::{Cause, RunningCall};
 use super::exchange::{Delivery, Denied, Exchange};
 use super::in_flight::InFlight;
+use super::outbox::Next;
 use super::writer::Writer;
 use crate::core::LogLine;
 use crate::edge::BodyShare;
@@ -136,22 +137,22 @@ pub(super) async fn run(exchange: Arc<Exchange>, mut handlers: Handlers) {
     let mut writer = Writer::new(&exchange, handlers.span());
     let mut answered = false;
     loop {
-        let (events, done) = poll_fn(|cx| {
+        let (next, done) = poll_fn(|cx| {
             exchange.register_work(cx.waker());
             let mut answers = Vec::new();
             exchange.start_polling();
             let done = handlers.poll(cx, &mut answers);
             answered |= !answers.is_empty();
             match exchange.stop_polling(&mut answers, done) {
-                Some(events) => Poll::Ready((events, done)),
-                None => Poll::Pending,
+                Next::Wait => Poll::Pending,
+                next => Poll::Ready((next, done)),
             }
         })
         .await;
-        if events.is_empty() && !done {
-            writer.recheck().await;
-        } else {
-            writer.write(events, done && answered).await;
+        match next {
+            Next::Wait => {}
+            Next::Recheck => writer.recheck().await,
+            Next::Write(events) => writer.write(events, done && answered).await,
         }
         if done {
             break;

@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use super::Node;
 use super::backpressure::{Backpressure, Written};
 use super::cells::Detach;
-use super::outbox::Outbox;
+use super::outbox::{Next, Outbox};
 use super::session::LiveSession;
 use crate::core::{LogLine, Permit};
 use crate::error::Rejection;
@@ -317,6 +317,11 @@ impl Exchange {
         state.send_off.take()
     }
 
+    /// Records that the response has its reader by now, or will never have one.
+    pub(super) fn settle_reader(&self) {
+        self.state().backpressure.attach();
+    }
+
     /// Records that the response's head is being sent, or that its client has disconnected. Returns
     /// the reason if the answer has been denied by now, so that the status can show it.
     pub(super) fn begin_response(&self) -> Option<Denied> {
@@ -390,7 +395,7 @@ impl Exchange {
     }
 
     /// See [`Outbox::stop_polling`].
-    pub(super) fn stop_polling(&self, answers: &mut Vec<Bytes>, done: bool) -> Option<Vec<Event>> {
+    pub(super) fn stop_polling(&self, answers: &mut Vec<Bytes>, done: bool) -> Next {
         let mut state = self.state();
         state.backpressure.write_begins();
         state.outbox.stop_polling(answers, done)

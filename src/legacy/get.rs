@@ -12,7 +12,7 @@ use crate::store::{EndReason, STANDALONE, StreamNo};
 use crate::streams::{EventId, Frame};
 
 /// Opens the standalone stream of a session, or resumes the stream that `Last-Event-ID` names.
-pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, Rejection> {
+pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming<'_>) -> Result<Reply, Rejection> {
     let id = incoming.headers.session_id()?.ok_or(Rejection::SessionRequired)?;
     let principal = incoming.principal.as_ref();
     let session = node.session(id, principal).await?;
@@ -56,7 +56,7 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
     let prelude = primes.then(|| Frame::Prime(reader.position()));
     let reader = reader.of_calls(if stream == STANDALONE { Vec::new() } else { session.calls_of(stream) });
     let outcome = Outcome::Stream { prelude, source: Box::new(reader) };
-    Ok(Reply { session: incoming.headers.session_text, ..outcome.into() })
+    Ok(Reply { session: incoming.headers.session_text.clone(), ..outcome.into() })
 }
 
 /// A standalone stream that is being opened. If opening fails, changes are no longer held for the
@@ -93,7 +93,7 @@ fn rejection(node: &Node, error: &StoreError) -> Rejection {
 }
 
 /// Ends a session: cancels its calls and ends its streams.
-pub(crate) async fn delete(node: &Arc<Node>, incoming: &Incoming) -> Result<Reply, Rejection> {
+pub(crate) async fn delete(node: &Arc<Node>, incoming: &Incoming<'_>) -> Result<Reply, Rejection> {
     let id = incoming.headers.session_id()?.ok_or(Rejection::SessionRequired)?;
     let session = node.session(id, incoming.principal.as_ref()).await?;
     node.core.end_session(session.info.id, EndReason::Deleted).await.map_err(|error| node.rejection(&error))?;

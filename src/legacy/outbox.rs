@@ -34,6 +34,17 @@ pub(super) struct Outbox {
     ended: bool,
 }
 
+/// What the work does after a poll of the handlers.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing.
+    Wait,
+    /// It checks that the engine still has what it wrote.
+    Recheck,
+    /// It writes these messages, none if only the end is due.
+    Write(Vec<Event>),
+}
+
 /// The upper bounds above which senders wait. The bytes are as many as a reader takes at once.
 const MAX_EVENTS: usize = 128;
 const MAX_BYTES: usize = 64 << 10;
@@ -91,10 +102,9 @@ impl Outbox {
         self.polled = true;
     }
 
-    /// Ends a poll of the handlers. Returns the messages to write, or `None` if there is nothing to
-    /// do. An empty list before `done` means that only a check is requested. `done` means that
-    /// every handler has ended; the exchange ends with them, and can no longer start to stream.
-    pub(super) fn stop_polling(&mut self, answers: &mut Vec<Bytes>, done: bool) -> Option<Vec<Event>> {
+    /// Ends a poll of the handlers, and returns what the work does next. `done` means that every
+    /// handler has ended; the exchange ends with them, and can no longer start to stream.
+    pub(super) fn stop_polling(&mut self, answers: &mut Vec<Bytes>, done: bool) -> Next {
         self.polled = false;
         self.ended |= done;
         if self.answers.is_empty() {
@@ -103,16 +113,16 @@ impl Outbox {
             self.answers.append(answers);
         }
         if !self.streaming {
-            return done.then(Vec::new);
+            return if done { Next::Write(Vec::new()) } else { Next::Wait };
         }
         let answers = std::mem::take(&mut self.answers);
         let look = std::mem::take(&mut self.look);
         self.events.extend(answers.into_iter().map(|payload| Event { kind: EventKind::Response, payload }));
-        if self.events.is_empty() && !done && !look {
-            return None;
+        if self.events.is_empty() && !done {
+            return if look { Next::Recheck } else { Next::Wait };
         }
         self.bytes = 0;
-        Some(std::mem::take(&mut self.events))
+        Next::Write(std::mem::take(&mut self.events))
     }
 
     pub(super) fn end(&mut self) {
@@ -153,8 +163,11 @@ mod tests {
     }
 
     fn written(outbox: &mut Outbox, new: &[&'static str], done: bool) -> Option<Vec<Bytes>> {
-        let events = outbox.stop_polling(&mut answers(new), done)?;
-        Some(events.into_iter().map(|event| event.payload).collect())
+        match outbox.stop_polling(&mut answers(new), done) {
+            Next::Wait => None,
+            Next::Recheck => Some(vec![]),
+            Next::Write(events) => Some(events.into_iter().map(|event| event.payload).collect()),
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::batch::Batch;
 use super::exchange::{Delivery, Exchange};
-use super::request::{Incoming, Post, Request};
+use super::request::{Incoming, Message, Post, Request, Told};
 use super::response::{Form, answer};
 use super::session::LiveSession;
 use super::standalone::Standalone;
@@ -18,7 +18,7 @@ use super::{Node, initialize, stateless};
 use crate::edge::{McpHeaders, is_of_a_session};
 use crate::error::{Rejection, StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionId};
-use crate::message::{Body, Envelope, Kind, Malformed, Params, RawJson, RequestId, shown, write};
+use crate::message::{Body, Envelope, Malformed, Params, RawJson, RequestId, shown, write};
 use crate::outcome::{Outcome, Reply};
 use crate::server::server_trait::ErasedServer;
 use crate::server::{Cancellation, Context, Notification};
@@ -47,7 +47,7 @@ pub(crate) async fn post<S: Clone + Send + Sync + 'static>(
     node: &Arc<Node>,
     server: &Arc<dyn ErasedServer<S>>,
     state: S,
-    incoming: Incoming,
+    incoming: Incoming<'_>,
     body: Body,
 ) -> Reply {
     let id = body.request_id().cloned();
@@ -66,18 +66,19 @@ async fn in_session<S: Clone + Send + Sync + 'static>(mut post: Post<'_, S>, bod
     };
     let header = post.incoming.headers.session_text.clone();
     let outcome = match body {
-        Body::One(Envelope { kind: Kind::Request { id, method }, params }) => {
-            if method == "initialize" {
+        Body::One(envelope) => match Message::from(envelope) {
+            Message::Request(Request { method, .. }) if method == "initialize" => {
                 return Err(Rejection::AlreadyInitialized);
             }
-            let asked = Request { id, method, params };
-            asked.check()?;
-            calls(post, session, vec![asked], None).await?
-        }
-        Body::One(message) => {
-            take(post, &session, message).await?;
-            Outcome::Accepted
-        }
+            Message::Request(request) => {
+                request.check()?;
+                calls(post, session, vec![request], None).await?
+            }
+            Message::Told(told) => {
+                take(post, &session, told).await?;
+                Outcome::Accepted
+            }
+        },
         Body::Batch(elements) => Box::pin(batch(post, session, elements)).await?,
     };
     Ok(Reply { session: header, ..outcome.into() })
@@ -146,12 +147,12 @@ fn rejection(node: &Node, session: SessionId, error: &StoreError) -> Rejection {
 async fn take<S: Clone + Send + Sync + 'static>(
     post: Post<'_, S>,
     session: &Arc<LiveSession>,
-    envelope: Envelope,
+    told: Told,
 ) -> Result<(), Rejection> {
     let Post { node, server, state, incoming } = post;
     let id = session.info.id;
-    match envelope.kind {
-        Kind::Answer { id: request, outcome } => {
+    match told {
+        Told::Answer { id: request, outcome } => {
             // Ids of requests to the client are strings. A late or repeated answer is not an error
             // of the client.
             let request: String = serde_json::from_str(request.as_json()).unwrap_or_default();
@@ -175,22 +176,21 @@ async fn take<S: Clone + Send + Sync + 'static>(
                 Err(error) => return Err(node.rejection(&error)),
             }
         }
-        Kind::Notification { method } if method == "notifications/cancelled" => {
-            if let Some((call, reason)) = cancelled(envelope.params.as_ref().map(Params::text)) {
+        Told::Notification { method, params } if method == "notifications/cancelled" => {
+            if let Some((call, reason)) = cancelled(params.as_ref().map(Params::text)) {
                 session.explain(&call, Cancellation { reason, parts: incoming.parts });
                 node.core.engine.cancel(id, &call).await.map_err(|error| node.rejection(&error))?;
             }
         }
-        Kind::Notification { method } => {
+        Told::Notification { method, params } => {
             let loaded =
                 node.core.engine.load(id, incoming.principal.as_ref()).await.map_err(|error| node.rejection(&error))?;
             node.keep_up(session, loaded.revision).await;
-            let params = envelope.params.map(Params::into_text);
+            let params = params.map(Params::into_text);
             let context = Context::new(Arc::new(Standalone::new(node, session)), params.clone());
             let notice = Notification { method, params, parts: incoming.parts, context };
             node.core.in_background(Arc::clone(server).notification(notice, state));
         }
-        Kind::Request { .. } => {}
     }
     Ok(())
 }

@@ -11,15 +11,16 @@ use super::session::LiveSession;
 use crate::edge::{BodyShare, McpHeaders};
 use crate::error::Rejection;
 use crate::identity::{Account, Peer, Principal};
-use crate::message::{Params, RequestId};
+use crate::message::{Envelope, Kind, Params, RawJson, RequestId};
 use crate::server::server_trait::ErasedServer;
 
 /// A request that passed the edge.
 #[derive(Clone)]
-pub(crate) struct Incoming {
+pub(crate) struct Incoming<'a> {
     /// Boxed, because it is passed from future to future.
     pub(crate) parts: Box<Parts>,
-    pub(crate) headers: McpHeaders,
+    /// Borrowed, because it is large and is passed from future to future.
+    pub(crate) headers: &'a McpHeaders,
     pub(crate) principal: Option<Principal>,
     /// The session that the request's head names, if it was looked up before the body was read.
     pub(crate) session: Option<Arc<LiveSession>>,
@@ -29,7 +30,7 @@ pub(crate) struct Incoming {
     pub(crate) peer: Option<Peer>,
 }
 
-impl Incoming {
+impl Incoming<'_> {
     /// Returns the account under which the request counts towards the limits.
     pub(super) fn account(&self) -> Option<Account> {
         Account::of(self.principal.as_ref(), self.peer)
@@ -41,7 +42,7 @@ pub(super) struct Post<'a, S> {
     pub(super) node: &'a Arc<Node>,
     pub(super) server: &'a Arc<dyn ErasedServer<S>>,
     pub(super) state: S,
-    pub(super) incoming: Incoming,
+    pub(super) incoming: Incoming<'a>,
 }
 
 impl<S: Clone> Post<'_, S> {
@@ -62,6 +63,35 @@ impl Request {
     /// Rejects parameters that no handler may receive.
     pub(super) fn check(&self) -> Result<(), Rejection> {
         self.params.as_ref().map_or(Ok(()), Params::check).map_err(Rejection::InvalidParams)
+    }
+}
+
+/// One message of a body.
+pub(super) enum Message {
+    Request(Request),
+    Told(Told),
+}
+
+/// A message that is accepted without an answer.
+pub(super) enum Told {
+    Notification {
+        method: Cow<'static, str>,
+        params: Option<Params>,
+    },
+    /// The answer to a request of this server.
+    Answer {
+        id: RequestId,
+        outcome: Result<RawJson, RawJson>,
+    },
+}
+
+impl From<Envelope> for Message {
+    fn from(Envelope { kind, params }: Envelope) -> Self {
+        match kind {
+            Kind::Request { id, method } => Self::Request(Request { id, method, params }),
+            Kind::Notification { method } => Self::Told(Told::Notification { method, params }),
+            Kind::Answer { id, outcome } => Self::Told(Told::Answer { id, outcome }),
+        }
     }
 }
 

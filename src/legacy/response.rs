@@ -106,6 +106,7 @@ async fn inline(work: &mut Work, exchange: &Exchange, silence: Option<Duration>)
             return Poll::Pending;
         }
         exchange.start_streaming();
+        // It does not stream if its handlers have ended, and only the engine has not heard of it.
         Poll::Ready(!exchange.is_streaming())
     })
     .await
@@ -114,16 +115,15 @@ async fn inline(work: &mut Work, exchange: &Exchange, silence: Option<Duration>)
 /// Returns the response for handlers that ended without streaming.
 fn at_once(exchange: &Exchange, tickets: &[Arc<InFlight>], form: &Form) -> Outcome {
     let (mut answers, denied) = exchange.take_answers();
-    match answers.pop() {
-        Some(answer) if !form.batch => match denied {
-            None => Outcome::Json(answer),
-            Some(denied) => Outcome::Rejected(exchange.rejection(denied), tickets.first().map(|it| it.id().clone())),
-        },
-        Some(answer) => {
-            answers.push(answer);
-            Outcome::Json(write::batch(&answers))
+    if form.batch && !answers.is_empty() {
+        return Outcome::Json(write::batch(&answers));
+    }
+    match (answers.pop(), denied) {
+        (Some(answer), None) => Outcome::Json(answer),
+        (Some(_), Some(denied)) => {
+            Outcome::Rejected(exchange.rejection(denied), tickets.first().map(|it| it.id().clone()))
         }
-        None => unanswered(tickets, form),
+        (None, _) => unanswered(tickets, form),
     }
 }
 
@@ -216,8 +216,7 @@ impl Work {
     }
 
     fn move_to_task(&mut self) {
-        // The response has its reader by now, or will never have one.
-        self.exchange.attached();
+        self.exchange.settle_reader();
         self.exchange.begin_response();
         let Some(mut future) = self.future.take() else { return };
         let undone = OnAbort::new({

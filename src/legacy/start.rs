@@ -24,10 +24,10 @@ pub(super) fn start<S: Clone + Send + Sync + 'static>(
     let handle = |asked: Request, parts: Box<Parts>| {
         let Request { id, method, params } = asked;
         let in_flight = InFlight::new(exchange, id.clone());
-        let named = params.as_ref().and_then(Params::named);
+        let outline = params.as_ref().and_then(Params::outline);
         let params = params.map(Params::into_text);
-        let context = Context::new(Arc::clone(&in_flight) as _, params.clone()).with_named(named);
-        let call = Call { method: method.clone(), id, params, parts, context };
+        let context = Context::new(Arc::clone(&in_flight) as _, params.clone());
+        let call = Call { method: method.clone(), id, params, parts, context, outline };
         Handler::new(in_flight, &method, Arc::clone(server).call(call, state.clone()))
     };
     match <[Request; 1]>::try_from(asked) {

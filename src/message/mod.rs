@@ -34,6 +34,6 @@ pub(crate) use id::{PROGRESS_TOKEN, REQUEST_ID, check_progress_token};
 pub(crate) use initialize::{CAPABILITIES, CLIENT_INFO, INITIALIZE, Oversized, TASKS, check_client};
 pub(crate) use log_text::{shown, shown_bytes};
 pub(crate) use meta::{ClaimedVersion, MAX_VERSION, RequestMeta};
-pub(crate) use params::Params;
+pub(crate) use params::{Outline, Params};
 pub(crate) use tree::VALUES;
 pub(crate) use uri::{ResourceUri, ascii, canonical, canonical_part, canonical_start, serialize_ascii};

@@ -22,6 +22,14 @@ pub(crate) struct Params {
     spans: Option<MemberSpans>,
 }
 
+/// The parts of a call of a tool or prompt, as the transport found them in its parameters.
+#[derive(Debug, Clone)]
+pub(crate) struct Outline {
+    /// A JSON string.
+    pub(crate) name: RawJson,
+    pub(crate) arguments: Option<RawJson>,
+}
+
 /// The positions of some members in the text of an object. It is passed by value, so it is small.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct MemberSpans {
@@ -88,13 +96,13 @@ impl Params {
         token.map_or(Ok(()), |token| check_progress_token(token.get()))
     }
 
-    /// Returns `name`, a JSON string, and `arguments`, if they were found when the message was
-    /// parsed.
-    pub(crate) fn named(&self) -> Option<(RawJson, Option<RawJson>)> {
+    /// Returns the outline of a call, if its parts were found when the message was parsed.
+    pub(crate) fn outline(&self) -> Option<Outline> {
         let spans = self.spans?;
         let cut = |span| self.text.part(spans.range(span));
         let name = Some(cut(spans.name?)).filter(|name| name.as_str().starts_with('"'))?;
-        Some((name, spans.arguments.map(cut).filter(|arguments| arguments.as_str() != "null")))
+        let arguments = spans.arguments.map(cut).filter(|arguments| arguments.as_str() != "null");
+        Some(Outline { name, arguments })
     }
 }
 

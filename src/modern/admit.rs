@@ -83,36 +83,27 @@ fn check_version(
     if let Some(header) = headers.doubled() {
         return Err(mismatch(header, "is there more than once"));
     }
-    let same = match (stated, &headers.version) {
-        (ClaimedVersion::Malformed, _) => {
+    let (body, known) = match stated {
+        ClaimedVersion::Known(version) => (version.as_str(), Some(*version)),
+        ClaimedVersion::Unknown(text) => (&**text, None),
+        ClaimedVersion::Malformed => {
             return Err(Rejection::InvalidMeta("`io.modelcontextprotocol/protocolVersion` must be a string"));
         }
-        (_, None) => return Err(mismatch(VERSION, "is required")),
-        (ClaimedVersion::Known(stated), Some(VersionHeader::Known(header))) => stated == header,
-        (ClaimedVersion::Unknown(stated), Some(VersionHeader::Unknown(header))) => stated == header,
-        (ClaimedVersion::Known(_) | ClaimedVersion::Unknown(_), Some(_)) => false,
+    };
+    let same = match &headers.version {
+        None => return Err(mismatch(VERSION, "is required")),
+        Some(VersionHeader::Known(header)) => known == Some(*header),
+        Some(VersionHeader::Unknown(header)) => known.is_none() && header == body,
     };
     if !same {
-        let body = match stated {
-            ClaimedVersion::Known(version) => Some(version.as_str()),
-            ClaimedVersion::Unknown(text) => Some(&**text),
-            ClaimedVersion::Malformed => None,
-        };
-        return Err(differs(VERSION, &stated_version(headers), body));
+        return Err(differs(VERSION, &stated_version(headers), Some(body)));
     }
-    match stated {
-        ClaimedVersion::Known(version) if version.era() == Era::Modern && served.contains(version) => Ok(*version),
-        ClaimedVersion::Known(version) => Err(unsupported(version.to_string(), served)),
-        ClaimedVersion::Unknown(text) => Err(unsupported(text.clone(), served)),
-        ClaimedVersion::Malformed => Err(Rejection::Internal),
-    }
+    known
+        .filter(|version| version.era() == Era::Modern && served.contains(version))
+        .ok_or_else(|| Rejection::UnsupportedVersion { requested: body.to_owned(), supported: served.to_vec() })
 }
 
 /// Returns the value of `MCP-Protocol-Version`.
 fn stated_version(headers: &McpHeaders) -> String {
     headers.version.as_ref().map(VersionHeader::to_string).unwrap_or_default()
-}
-
-fn unsupported(requested: String, served: &[ProtocolVersion]) -> Rejection {
-    Rejection::UnsupportedVersion { requested, supported: served.to_vec() }
 }

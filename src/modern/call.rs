@@ -13,9 +13,8 @@ use super::run::Running;
 use super::{Node, discover, task};
 use crate::core::Answer;
 use crate::error::Rejection;
-use crate::message::{ErrorObject, RawJson};
+use crate::message::{ErrorObject, Outline, RawJson};
 use crate::outcome::Outcome;
-use crate::server::context::Read;
 use crate::server::server_trait::ErasedServer;
 use crate::server::{Call, Context, Discover};
 
@@ -31,22 +30,19 @@ pub(super) async fn call<S: Clone + Send + Sync + 'static>(
 ) -> Result<Outcome, Rejection> {
     opening.permit = Some(node.core.acquire(opening.account(), 1)?);
     let result_fields = ResultFields { server: server.info(), cacheable: is_cacheable(&request.method) };
-    let read = Read {
-        params: request.params.clone(),
-        progress_token: opening.meta.progress_token.clone(),
-        named: opening.meta.name.clone().map(|name| (name, opening.meta.arguments.clone())),
-    };
+    let token = opening.meta.progress_token.clone();
+    let outline = opening.meta.name.clone().map(|name| Outline { name, arguments: opening.meta.arguments.clone() });
     let unusable = if server.handles_input_requests() {
         None
     } else {
         open_request_state(node, result_fields.server.clone(), &mut opening, &request).err()
     };
     let round = Round::new(node, opening);
-    let context = Context::of_read(Arc::clone(&round) as _, read);
+    let context = Context::with_token(Arc::clone(&round) as _, request.params.clone(), token);
     let method = request.method.clone();
     let answer = match unusable {
         Some(error) => Box::pin(std::future::ready(Err(error))),
-        None => answer(node, server, state, &round, request, context),
+        None => answer(node, server, state, &round, request, context, outline),
     };
     Ok(Running::new(&round, method, result_fields, answer).answer().await)
 }
@@ -59,6 +55,7 @@ pub(super) fn answer<S: Clone + Send + Sync + 'static>(
     round: &Arc<Round>,
     request: Request,
     context: Context,
+    outline: Option<Outline>,
 ) -> BoxFuture<'static, Answer> {
     let Request { method, params, parts } = request;
     let server = Arc::clone(server);
@@ -73,7 +70,7 @@ pub(super) fn answer<S: Clone + Send + Sync + 'static>(
             let capabilities = context.client_capabilities().cloned().unwrap_or_default();
             Box::pin(task::serve(Arc::clone(&node.member), method, params, round.principal().cloned(), capabilities))
         }
-        _ => server.call(Call { method, id: round.id().clone(), params, parts, context }, state),
+        _ => server.call(Call { method, id: round.id().clone(), params, parts, context, outline }, state),
     }
 }
 

@@ -66,7 +66,7 @@ impl Channel for Round {
 
     fn send(&self, notification: Bytes) -> bool {
         let goes_nowhere = self.mode() == ResponseMode::Json;
-        if goes_nowhere || self.task().is_some() || self.has_ended() {
+        if goes_nowhere || !self.takes_messages() {
             self.node().core.counters.dropped(1);
             return true;
         }
@@ -120,11 +120,11 @@ impl Channel for Round {
     }
 
     fn step(&self, key: &str) -> (String, Option<RawJson>) {
-        self.inputs().step(key)
+        Self::step(self, key)
     }
 
     fn remember(&self, step: String, value: Option<RawJson>) {
-        self.inputs().remember(step, value);
+        Self::remember(self, step, value);
     }
 
     fn close_stream(&self, _retry: Option<Duration>) -> bool {

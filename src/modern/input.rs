@@ -35,8 +35,6 @@ pub(super) struct Inputs {
     steps: RequestKeys,
     /// A step ran whose value cannot be carried.
     lost: bool,
-    /// The round is over: it accepts no more requests.
-    closed: bool,
 }
 
 /// The state that a client carries from one round to the next.
@@ -180,15 +178,6 @@ impl Inputs {
     /// Returns `true` if the handler waits for an answer.
     pub(super) fn has_requests(&self) -> bool {
         !self.open.is_empty()
-    }
-
-    /// Ends the round and returns its state.
-    pub(super) fn close(&mut self) -> Self {
-        std::mem::replace(self, Self { closed: true, ..Self::default() })
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.closed
     }
 
     /// Returns the name of the next step, and its value from an earlier round.
@@ -368,8 +357,8 @@ mod tests {
         }
         inputs.withdraw("elicitation-2");
         assert!(inputs.has_requests());
-        assert_eq!(end(inputs.close()).0, ["elicitation-1", "elicitation-3"]);
-        assert!(!inputs.has_requests() && inputs.is_closed());
+        assert_eq!(end(std::mem::take(&mut inputs)).0, ["elicitation-1", "elicitation-3"]);
+        assert!(!inputs.has_requests());
     }
 
     #[test]

@@ -29,7 +29,6 @@ use crate::identity::AccessToken;
 use crate::message::{ClientCapabilities, RawJson, RequestId, write};
 use crate::outcome::Outcome;
 use crate::server::change::Change;
-use crate::server::context::Read;
 use crate::server::server_trait::ErasedServer;
 use crate::server::{Context, Discover};
 use crate::settings::ResponseMode;
@@ -92,7 +91,7 @@ async fn subscribe<S: Clone + Send + Sync + 'static>(
     opening.mode = ResponseMode::Sse;
     let result_fields = ResultFields { server: server.info(), cacheable: false };
     let round = Round::new(node, opening);
-    let context = Context::of_read(Arc::clone(&round) as _, Read::default());
+    let context = Context::with_token(Arc::clone(&round) as _, None, None);
     let method = request.method.clone();
     let result = result(round.id());
     let expires_at = request.parts.extensions.get::<AccessToken>().and_then(AccessToken::expires_at);
@@ -104,7 +103,7 @@ async fn subscribe<S: Clone + Send + Sync + 'static>(
             None => std::future::pending().await,
         }
     };
-    let answer = call::answer(node, server, state, &round, request, context);
+    let answer = call::answer(node, server, state, &round, request, context, None);
     let answer = Box::pin(async move {
         tokio::select! {
             biased;
@@ -125,7 +124,7 @@ async fn capabilities<S: Clone + Send + Sync + 'static>(
     parts: Box<Parts>,
 ) -> Result<RawJson, Outcome> {
     let round = Round::new(node, opening);
-    let context = Context::of_read(Arc::clone(&round) as _, Read::default());
+    let context = Context::with_token(Arc::clone(&round) as _, None, None);
     let discovery = Arc::clone(server).discover(Discover { parts, context }, state);
     let asking = Box::pin(async { Ok(discovery.await?.capabilities().clone()) });
     Running::new(&round, METHOD.into(), ResultFields::default(), asking).result().await

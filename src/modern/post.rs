@@ -17,7 +17,7 @@ pub(crate) async fn post<S: Clone + Send + Sync + 'static>(
     node: &Arc<Node>,
     server: &Arc<dyn ErasedServer<S>>,
     state: S,
-    incoming: Incoming,
+    incoming: Incoming<'_>,
     body: Body,
 ) -> Reply {
     let rejected = |rejection| Outcome::Rejected(rejection, None).into();
@@ -28,7 +28,7 @@ pub(crate) async fn post<S: Clone + Send + Sync + 'static>(
         }
         // In this revision no notification travels over HTTP (Streamable HTTP, "Sending Messages").
         Body::One(Envelope { kind: Kind::Notification { .. }, .. }) => {
-            match admit_notification(incoming.meta.as_deref(), &incoming.headers, &node.core.versions) {
+            match admit_notification(incoming.meta.as_deref(), incoming.headers, &node.core.versions) {
                 Ok(()) => Outcome::Accepted.into(),
                 Err(rejection) => rejected(rejection),
             }
@@ -45,11 +45,11 @@ async fn request<S: Clone + Send + Sync + 'static>(
     node: &Arc<Node>,
     server: &Arc<dyn ErasedServer<S>>,
     state: S,
-    incoming: Incoming,
+    incoming: Incoming<'_>,
     (id, method, params): (&RequestId, Cow<'static, str>, Option<RawJson>),
 ) -> Result<Outcome, Rejection> {
     let Incoming { parts, headers, principal, peer, meta, takes_streams, share } = incoming;
-    let Admitted { meta, version } = admit(&method, meta, &headers, &node.core.versions)?;
+    let Admitted { meta, version } = admit(&method, meta, headers, &node.core.versions)?;
     if method == "tools/call"
         && let Some(mirrored) =
             meta.name.as_ref().and_then(RawJson::text).and_then(|tool| server.mirrored_arguments(&tool))

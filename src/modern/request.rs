@@ -10,10 +10,11 @@ use crate::identity::{Peer, Principal};
 use crate::message::{RawJson, RequestMeta};
 
 /// A request that passed the edge.
-pub(crate) struct Incoming {
+pub(crate) struct Incoming<'a> {
     /// Boxed, because it is passed from future to future.
     pub(crate) parts: Box<Parts>,
-    pub(crate) headers: McpHeaders,
+    /// Borrowed, because it is large and is passed from future to future.
+    pub(crate) headers: &'a McpHeaders,
     pub(crate) principal: Option<Principal>,
     /// The address it comes from, if it has no principal and the address is known.
     pub(crate) peer: Option<Peer>,

@@ -6,11 +6,10 @@
 //!    sent.
 //! 2. A call becomes a task at most once. The task then sends all further client requests, and
 //!    those that are open already.
-//! 3. One lock makes the two exclusive: no round ends with requests that a task sends, and no task
+//! 3. Its stage makes the two exclusive: no round ends with requests that a task sends, and no task
 //!    begins in a round that has ended.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
@@ -49,25 +48,56 @@ pub(super) struct Round {
     queue: OnceLock<Arc<Queue>>,
     /// The context to which answers are bound, if the method may send requests to its client.
     asking: Option<InputScope>,
-    /// Answers, and requests to the client. The lock is never held across an await.
-    inputs: Mutex<Inputs>,
     mode: ResponseMode,
-    /// The task that the call became, if any. Set while the inputs are locked and not closed.
-    task: OnceLock<Arc<TaskRun>>,
-    /// An error that replaces the answer of the handler.
-    verdict: OnceLock<ErrorObject>,
+    /// Never held across an await.
+    state: Mutex<State>,
     /// Wakes the task that polls the handler.
     work: AtomicWaker,
-    over: AtomicBool,
-    /// The end came before the answer.
-    cancelled: AtomicBool,
     /// Wakes those who wait for the end or for the task.
     changed: Notify,
     pub(super) progress: Mutex<f64>,
-    /// Released when the handler has ended, because a context may outlive it.
-    permit: Mutex<Option<Permit>>,
     /// The body's share of the budget for bodies. The round itself holds parts of the body.
     share: Option<Arc<BodyShare>>,
+}
+
+/// What changes while the handler runs.
+#[derive(Debug)]
+struct State {
+    stage: Stage,
+    /// Answers, and requests to the client.
+    inputs: Inputs,
+    /// An error that replaces the answer of the handler.
+    verdict: Option<ErrorObject>,
+    /// The end came before the answer.
+    cancelled: bool,
+    /// Released when the handler has ended, because a context may outlive it.
+    permit: Option<Permit>,
+}
+
+/// How far a round has come.
+#[derive(Debug)]
+enum Stage {
+    /// The handler runs. If it waits for answers, the round ends with its requests.
+    Open,
+    /// The round ends with these requests, as soon as its handler is dropped.
+    Concluded,
+    /// The handler runs in a task, which sends its requests.
+    Task(Arc<TaskRun>),
+    /// The handler has ended, in a task or not.
+    Over(Option<Arc<TaskRun>>),
+}
+
+impl State {
+    fn task(&self) -> Option<&Arc<TaskRun>> {
+        match &self.stage {
+            Stage::Task(task) | Stage::Over(Some(task)) => Some(task),
+            Stage::Open | Stage::Concluded | Stage::Over(None) => None,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over(_))
+    }
 }
 
 /// The parameters of a new round.
@@ -146,16 +176,11 @@ impl Round {
             capabilities: OnceLock::new(),
             queue: OnceLock::new(),
             asking,
-            inputs: Mutex::new(inputs),
             mode,
-            task: OnceLock::new(),
-            verdict: OnceLock::new(),
+            state: Mutex::new(State { stage: Stage::Open, inputs, verdict: None, cancelled: false, permit }),
             work: AtomicWaker::new(),
-            over: AtomicBool::new(false),
-            cancelled: AtomicBool::new(false),
             changed: Notify::new(),
             progress: Mutex::new(f64::NEG_INFINITY),
-            permit: Mutex::new(permit),
             share,
         })
     }
@@ -209,17 +234,32 @@ impl Round {
         self.queue.get_or_init(Arc::default)
     }
 
-    pub(super) fn inputs(&self) -> MutexGuard<'_, Inputs> {
-        self.inputs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn register_work(&self, waker: &Waker) {
         self.work.register(waker);
     }
 
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns the task that the call became, if any.
-    pub(super) fn task(&self) -> Option<&Arc<TaskRun>> {
-        self.task.get()
+    pub(super) fn task(&self) -> Option<Arc<TaskRun>> {
+        self.state().task().cloned()
+    }
+
+    /// Returns `true` if a message can still be part of the response.
+    pub(super) fn takes_messages(&self) -> bool {
+        matches!(self.state().stage, Stage::Open | Stage::Concluded)
+    }
+
+    /// See [`Inputs::step`].
+    pub(super) fn step(&self, key: &str) -> (String, Option<RawJson>) {
+        self.state().inputs.step(key)
+    }
+
+    /// See [`Inputs::remember`].
+    pub(super) fn remember(&self, step: String, value: Option<RawJson>) {
+        self.state().inputs.remember(step, value);
     }
 
     /// Sends a request to the client.
@@ -230,14 +270,14 @@ impl Round {
         }
         let method = input::check(&method, self.client_capabilities())?;
         let (task, key) = {
-            let mut inputs = self.inputs();
-            match self.task() {
-                Some(task) => (Some(task), inputs.name(method, key.as_deref())),
-                None if inputs.is_closed() => return Err(ClientError::Ended),
-                None => match inputs.request(method, &params, key.as_deref()) {
+            let mut state = self.state();
+            match (state.task().cloned(), &state.stage) {
+                (Some(task), _) => (Some(task), state.inputs.name(method, key.as_deref())),
+                (None, Stage::Open) => match state.inputs.request(method, &params, key.as_deref()) {
                     Ok(answer) => return Ok(answer),
                     Err(key) => (None, key),
                 },
+                (None, _) => return Err(ClientError::Ended),
             }
         };
         let task = match task {
@@ -252,11 +292,14 @@ impl Round {
     }
 
     /// Waits until the call is a task. Returns `None` if the call ends before.
-    async fn becomes_task(&self) -> Option<&Arc<TaskRun>> {
+    async fn becomes_task(&self) -> Option<Arc<TaskRun>> {
         loop {
             let changed = self.changed.notified();
-            if self.task().is_some() || self.has_ended() {
-                return self.task();
+            {
+                let state = self.state();
+                if state.task().is_some() || state.is_over() {
+                    return state.task().cloned();
+                }
             }
             changed.await;
         }
@@ -280,14 +323,13 @@ impl Round {
             Ok(begun) => {
                 // If the call is a task already, or has ended, the new task is discarded.
                 let is_task = {
-                    let inputs = self.inputs();
-                    if !inputs.is_closed()
-                        && self.task().is_none()
+                    let mut state = self.state();
+                    if matches!(state.stage, Stage::Open)
                         && let Some(task) = begun.keep()
                     {
-                        let _ = self.task.set(task);
+                        state.stage = Stage::Task(task);
                     }
-                    self.task().is_some()
+                    state.task().is_some()
                 };
                 self.changed.notify_waiters();
                 self.work.wake();
@@ -303,7 +345,7 @@ impl Round {
 
     /// Ends the call with an error, regardless of its handler's answer.
     pub(super) async fn end_with(&self, error: ErrorObject) {
-        let _ = self.verdict.set(error);
+        self.state().verdict.get_or_insert(error);
         self.work.wake();
         self.ended().await;
     }
@@ -311,16 +353,17 @@ impl Round {
     /// Returns the answer to the call while its handler waits: the verdict, or the requests to the
     /// client.
     pub(super) fn conclusion(&self) -> Option<Answer> {
-        if let Some(verdict) = self.verdict.get() {
-            return Some(Err(verdict.clone()));
-        }
-        let asking = self.asking.as_ref()?;
-        let request = {
-            let mut inputs = self.inputs();
-            if self.task().is_some() || !inputs.has_requests() {
+        let (asking, request) = {
+            let mut state = self.state();
+            if let Some(verdict) = &state.verdict {
+                return Some(Err(verdict.clone()));
+            }
+            let asking = self.asking.as_ref()?;
+            if !matches!(state.stage, Stage::Open) || !state.inputs.has_requests() {
                 return None;
             }
-            inputs.close()
+            state.stage = Stage::Concluded;
+            (asking, std::mem::take(&mut state.inputs))
         };
         let settings = &self.node.core.settings.inputs;
         let bounds = Bounds {
@@ -335,9 +378,12 @@ impl Round {
 
     /// Marks the handler as ended, with or without an answer.
     pub(super) fn end(&self) {
-        self.inputs().close();
-        self.over.store(true, Ordering::Release);
-        let permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let permit = {
+            let mut state = self.state();
+            state.stage = Stage::Over(state.task().cloned());
+            state.inputs = Inputs::default();
+            state.permit.take()
+        };
         if let (Some(permit), Some(queue)) = (permit, self.streamed()) {
             queue.hold(permit);
         }
@@ -346,22 +392,22 @@ impl Round {
 
     /// Marks the call as cancelled: the handler ends without an answer.
     pub(super) fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Release);
+        self.state().cancelled = true;
     }
 
     pub(super) fn was_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Acquire)
+        self.state().cancelled
     }
 
     /// Releases the permit of the call. A task counts as a task, and no longer as a call of its
     /// principal.
     pub(super) fn release(&self) {
-        let permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let permit = self.state().permit.take();
         drop(permit);
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        self.over.load(Ordering::Acquire)
+        self.state().is_over()
     }
 
     /// Waits until the handler has ended.
@@ -384,7 +430,7 @@ struct Open<'a> {
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        self.round.inputs().withdraw(self.key);
+        self.round.state().inputs.withdraw(self.key);
     }
 }
 

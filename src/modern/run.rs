@@ -157,7 +157,7 @@ impl Running {
 fn poll(handler: &mut Handler, round: &Round, cx: &mut Context<'_>) -> Poll<Progress> {
     match (handler.poll(cx), round.task()) {
         (Poll::Ready(answer), _) => Poll::Ready(Progress::Answered(answer)),
-        (Poll::Pending, Some(task)) => Poll::Ready(Progress::BecameTask(Arc::clone(task))),
+        (Poll::Pending, Some(task)) => Poll::Ready(Progress::BecameTask(task)),
         (Poll::Pending, None) => Poll::Pending,
     }
 }

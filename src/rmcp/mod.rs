@@ -233,7 +233,8 @@ impl<H: ServerHandler> RmcpServer<H> {
             let params = RawJson::from_value(&json!({ "uri": uri })).ok();
             let (parts, context) = (Box::new(parts.clone()), context.clone());
             // The client's own calls come later, so none of them can be mistaken for this one.
-            let subscribe = Call { id: 0.into(), method: "resources/subscribe".into(), params, parts, context };
+            let subscribe =
+                Call { id: 0.into(), method: "resources/subscribe".into(), params, parts, context, outline: None };
             if let Err(error) = conversation.call(subscribe, None).await {
                 let (error, uri) = (error.to_string(), shown(&uri));
                 tracing::debug!(

@@ -43,39 +43,18 @@ pub struct Context {
     params: Option<RawJson>,
     /// Parsed on first use, because most calls report no progress.
     progress_token: OnceLock<Option<RawJson>>,
-    named: Option<(RawJson, Option<RawJson>)>,
     /// The name of the tool, prompt or resource whose handler runs.
     name: Option<Arc<str>>,
 }
 
-/// The parts of a call's parameters that a transport has already parsed.
-#[derive(Debug, Default)]
-pub(crate) struct Read {
-    pub(crate) params: Option<RawJson>,
-    pub(crate) progress_token: Option<RawJson>,
-    /// `name`, a JSON string, and `arguments`.
-    pub(crate) named: Option<(RawJson, Option<RawJson>)>,
-}
-
 impl Context {
     pub(crate) fn new(channel: Arc<dyn Channel>, params: Option<RawJson>) -> Self {
-        Self { channel, params, progress_token: OnceLock::new(), named: None, name: None }
+        Self { channel, params, progress_token: OnceLock::new(), name: None }
     }
 
-    /// Makes the context of a transport that has already parsed parts of the parameters.
-    pub(crate) fn of_read(channel: Arc<dyn Channel>, read: Read) -> Self {
-        let Read { params, progress_token, named } = read;
-        Self { channel, params, progress_token: OnceLock::from(progress_token), named, name: None }
-    }
-
-    /// Adds the name and arguments that the transport found in the parameters.
-    pub(crate) fn with_named(self, named: Option<(RawJson, Option<RawJson>)>) -> Self {
-        Self { named, ..self }
-    }
-
-    /// Takes the name of the tool or prompt and its arguments, if the transport has parsed them.
-    pub(super) fn take_named(&mut self) -> Option<(RawJson, Option<RawJson>)> {
-        self.named.take()
+    /// Makes the context of a call whose progress token the transport has found already.
+    pub(crate) fn with_token(channel: Arc<dyn Channel>, params: Option<RawJson>, token: Option<RawJson>) -> Self {
+        Self { progress_token: OnceLock::from(token), ..Self::new(channel, params) }
     }
 
     /// Returns this context with the name of the handler's tool, prompt or resource.

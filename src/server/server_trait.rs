@@ -11,7 +11,7 @@ use http::request::Parts;
 
 use super::{Context, Discovery, MirroredArguments};
 use crate::handle::McpHandle;
-use crate::message::{ErrorObject, InitializeParams, ProtocolVersion, RawJson, RequestId};
+use crate::message::{ErrorObject, InitializeParams, Outline, ProtocolVersion, RawJson, RequestId};
 
 /// An `initialize` request for a [`Server`]: the client opens a session, or would in stateless
 /// mode.
@@ -53,6 +53,8 @@ pub struct Call {
     pub parts: Box<Parts>,
     /// Access to the client while the call runs.
     pub context: Context,
+    /// The tool or prompt and its arguments, if the transport found them in the parameters.
+    pub(crate) outline: Option<Outline>,
 }
 
 /// A notification of a client, for a [`Server`]. `notifications/cancelled` is not delivered this

@@ -4,7 +4,6 @@ use std::ops::{Deref, DerefMut};
 
 use serde::de::DeserializeOwned;
 
-use super::from_call::Arguments;
 use super::text::Texts;
 use crate::message::{RawJson, bounded, reason, whole};
 
@@ -54,6 +53,17 @@ impl<T> DerefMut for Args<T> {
     fn deref_mut(&mut self) -> &mut T {
         &mut self.0
     }
+}
+
+/// The arguments of a call before they are parsed.
+#[derive(Debug)]
+pub(crate) enum Arguments {
+    /// A JSON object; an absent one counts as empty.
+    Json(Option<RawJson>),
+    /// Names with strings: variables of a template, arguments of a prompt.
+    Text(Vec<(String, String)>),
+    /// The known arguments, and last in the list the argument that is being completed.
+    Partial(Vec<(String, String)>),
 }
 
 impl Arguments {

@@ -10,9 +10,9 @@ use http::request::Parts;
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 
-use super::Args;
+use super::arguments::{Args, Arguments};
 use crate::identity::InsufficientScope;
-use crate::message::{ErrorObject, RawJson, bounded};
+use crate::message::{ErrorObject, bounded};
 use crate::server::tool::Output;
 use crate::server::{Context, schema};
 
@@ -65,17 +65,6 @@ pub struct CallParts {
     pub(crate) arguments: Arguments,
     /// The relevant facts of a tool's output schema; unused for other handlers.
     pub(crate) output: Output,
-}
-
-/// The arguments of a call before they are parsed.
-#[derive(Debug)]
-pub(crate) enum Arguments {
-    /// A JSON object; an absent one counts as empty.
-    Json(Option<RawJson>),
-    /// Names with strings: variables of a template, arguments of a prompt.
-    Text(Vec<(String, String)>),
-    /// The known arguments, and last in the list the argument that is being completed.
-    Partial(Vec<(String, String)>),
 }
 
 impl CallParts {

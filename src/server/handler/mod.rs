@@ -19,5 +19,6 @@ pub use extractors::{Form, Meta};
 pub use from_call::FromCall;
 pub use run::Handler;
 
-pub(crate) use from_call::{ArgumentRejection, Arguments, CallParts};
+pub(crate) use arguments::Arguments;
+pub(crate) use from_call::{ArgumentRejection, CallParts};
 pub(crate) use run::{Erased, Run};

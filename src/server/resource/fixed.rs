@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::pattern::has_scheme;
 use crate::error::ConfigError;
 use crate::identity::Scopes;
 use crate::message::{ErrorObject, RawJson, canonical};
@@ -223,15 +224,6 @@ impl<S> Item for Resource<S> {
             .map(Rendered::from)
             .map_err(|error| ConfigError::new("resource", error.to_string()))
     }
-}
-
-/// Returns `true` if the text starts like a URI (RFC 3986, section 3.1) and has no whitespace or
-/// control characters.
-pub(super) fn has_scheme(uri: &str) -> bool {
-    let Some((scheme, _)) = uri.split_once(':') else { return false };
-    scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
-        && !uri.contains(|any: char| any.is_whitespace() || any.is_control())
 }
 
 /// A resource handler with its type.

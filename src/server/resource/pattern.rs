@@ -21,7 +21,7 @@ pub(crate) struct Pattern {
 impl Pattern {
     pub(crate) fn parse(template: &str) -> Result<Self, ConfigError> {
         let wrong = |why: &str| ConfigError::new("resource_template", format!("{template:?}: {why}"));
-        if !super::fixed::has_scheme(template) {
+        if !has_scheme(template) {
             return Err(wrong("not a URI template with a scheme"));
         }
         let mut pattern = Self { public: String::new(), route: String::new(), variables: Vec::new() };
@@ -81,6 +81,15 @@ pub(crate) fn decoded(value: &str) -> Option<String> {
         };
     }
     String::from_utf8(bytes).ok()
+}
+
+/// Returns `true` if the text starts like a URI (RFC 3986, section 3.1) and has no whitespace or
+/// control characters.
+pub(super) fn has_scheme(uri: &str) -> bool {
+    let Some((scheme, _)) = uri.split_once(':') else { return false };
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+        && !uri.contains(|any: char| any.is_whitespace() || any.is_control())
 }
 
 #[cfg(test)]

@@ -11,10 +11,6 @@ use crate::server::{
     Catalog, Icon, IntoPromptResult, IntoResourceContents, IntoToolResult, Prompt, Resource, ResourceTemplate, Tool,
 };
 
-/// The default of [`McpServer::page_size`]: more items than most servers have, so that most lists
-/// are one page, and few enough for one message.
-pub const DEFAULT_PAGE_SIZE: usize = 100;
-
 /// An MCP server: tools, resources and prompts, each an async function.
 ///
 /// `S` is the state that its handlers take with axum's `State`. A server of state `S` is mounted in
@@ -93,7 +89,7 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         self
     }
 
-    /// Sets how many items a page of a list has, at least one. Default [`DEFAULT_PAGE_SIZE`].
+    /// Sets how many items a page of a list has, at least one. Default [`DEFAULT_PAGE_SIZE`](super::DEFAULT_PAGE_SIZE).
     #[must_use]
     pub fn page_size(mut self, items: usize) -> Self {
         Arc::make_mut(&mut self.facts).page_size = items.max(1);

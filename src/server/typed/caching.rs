@@ -1,46 +1,10 @@
-//! Caching: the cache hints of a server's description and lists.
+//! Caching: the setters of the cache hints of a server's description and lists.
 
 use std::sync::Arc;
 
 use super::McpServer;
+use super::hints::Caching;
 use crate::server::CacheHint;
-
-/// The hints that were set.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Caching {
-    all: Option<CacheHint>,
-    discovery: Option<CacheHint>,
-    tools: Option<CacheHint>,
-    prompts: Option<CacheHint>,
-    resources: Option<CacheHint>,
-    templates: Option<CacheHint>,
-}
-
-impl Caching {
-    pub(super) fn discovery(&self) -> CacheHint {
-        self.or_all(self.discovery)
-    }
-
-    pub(super) fn tools(&self) -> CacheHint {
-        self.or_all(self.tools)
-    }
-
-    pub(super) fn prompts(&self) -> CacheHint {
-        self.or_all(self.prompts)
-    }
-
-    pub(super) fn resources(&self) -> CacheHint {
-        self.or_all(self.resources)
-    }
-
-    pub(super) fn templates(&self) -> CacheHint {
-        self.or_all(self.templates)
-    }
-
-    fn or_all(&self, own: Option<CacheHint>) -> CacheHint {
-        own.or(self.all).unwrap_or_default()
-    }
-}
 
 impl<S> McpServer<S> {
     /// Sets how long clients of 2026-07-28 may cache the lists of tools, prompts, resources and

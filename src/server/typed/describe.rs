@@ -5,13 +5,16 @@ use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 
-use super::caching::Caching;
+use super::hints::Caching;
 use super::policy::ScopePolicy;
-use super::{DEFAULT_PAGE_SIZE, McpServer};
 use crate::identity::Scopes;
 use crate::message::{ProtocolVersion, RawJson, TASKS};
 use crate::server::Icon;
 use crate::server::catalog::Store;
+
+/// The default of [`McpServer::page_size`](crate::McpServer::page_size): more items than most servers
+/// have, so that most lists are one page, and few enough for one message.
+pub const DEFAULT_PAGE_SIZE: usize = 100;
 
 /// The description of a server.
 #[derive(Debug, Clone)]
@@ -135,8 +138,7 @@ impl Capabilities {
         self
     }
 
-    pub(super) fn of<S>(server: &McpServer<S>, has_session: bool) -> Self {
-        let store = &server.store;
+    pub(super) fn of<S>(facts: &Facts, store: &Store<S>, has_session: bool) -> Self {
         let tables = store.tables();
         let promise = has_session.then_some(true);
         let list = |offered: bool, subscribe: Option<bool>| {
@@ -144,7 +146,7 @@ impl Capabilities {
         };
         Self {
             logging: Empty {},
-            extensions: server.facts.extensions.clone(),
+            extensions: facts.extensions.clone(),
             completions: (tables.completes() || store.is_open()).then_some(Empty {}),
             prompts: list(!tables.prompts.is_empty(), None),
             resources: list(!tables.resources.is_empty() || !tables.templates.is_empty(), promise),

@@ -16,7 +16,7 @@ use super::describe::{Capabilities, has};
 use crate::error::StoreErrorKind;
 use crate::handle::McpHandle;
 use crate::identity::Scopes;
-use crate::message::{ErrorObject, RawJson, bounded, reason, shown};
+use crate::message::{ErrorObject, Outline, RawJson, bounded, reason, shown};
 use crate::server::catalog::{Entries, Found, Item, Tables};
 use crate::server::change::SUBSCRIPTION_URI;
 use crate::server::completion::{Completers, Completion};
@@ -34,15 +34,15 @@ pub(super) type CallResult = Result<RawJson, ErrorObject>;
 impl<S: Send + Sync + 'static> Server<S> for McpServer<S> {
     async fn initialize(&self, request: Initialize, _: &S) -> CallResult {
         let context = request.context;
-        let capabilities = Capabilities::of(self, context.session().is_some());
+        let capabilities = Capabilities::of(&self.facts, &self.store, context.session().is_some());
         write(&self.facts.initialize_result(context.protocol_version(), capabilities))
     }
 
     async fn call(&self, call: Call, state: &S) -> CallResult {
-        let Call { method, params, parts, context, .. } = call;
+        let Call { method, params, parts, context, outline, .. } = call;
         let (params, caching) = (Params(params), &self.facts.caching);
         match &*method {
-            "tools/call" => self.call_tool(&params, parts, context, state).await,
+            "tools/call" => self.call_tool(params.named(outline.as_ref())?, parts, context, state).await,
             "tools/list" => {
                 let hides = |tool: &Tool<S>| self.hides_tool(&parts.extensions, tool);
                 self.list(&params, &context, caching.tools(), |tables| &tables.tools, hides)
@@ -62,7 +62,7 @@ impl<S: Send + Sync + 'static> Server<S> for McpServer<S> {
                 let hides = |prompt: &Prompt<S>| self.is_hidden(&parts.extensions, &prompt.scopes);
                 self.list(&params, &context, caching.prompts(), |tables| &tables.prompts, hides)
             }
-            "prompts/get" => self.get_prompt(&params, parts, context, state).await,
+            "prompts/get" => self.get_prompt(params.named(outline.as_ref())?, parts, context, state).await,
             "completion/complete" => self.complete(&params, parts, context, state).await,
             "logging/setLevel" => set_level(&params, &context).await,
             "ping" => Ok(RawJson::empty_object()),
@@ -71,7 +71,7 @@ impl<S: Send + Sync + 'static> Server<S> for McpServer<S> {
     }
 
     async fn discover(&self, _: Discover, _: &S) -> Result<Discovery, ErrorObject> {
-        let capabilities = write(&Capabilities::of(self, true).with_tasks(self.uses_tasks()))?;
+        let capabilities = write(&Capabilities::of(&self.facts, &self.store, true).with_tasks(self.uses_tasks()))?;
         let discovery = Discovery::new(capabilities).cache(self.facts.caching.discovery());
         Ok(match &self.facts.instructions {
             Some(instructions) => discovery.instructions(instructions),
@@ -134,9 +134,13 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         entries.page(cursor.as_deref(), self.facts.page_size, hint.known_to(context), era, &hidden)
     }
 
-    async fn call_tool(&self, params: &Params, parts: Box<Parts>, mut context: Context, state: &S) -> CallResult {
-        let known = context.take_named();
-        let (name, arguments) = params.named(known.as_ref())?;
+    async fn call_tool(
+        &self,
+        (name, arguments): Named<'_>,
+        parts: Box<Parts>,
+        context: Context,
+        state: &S,
+    ) -> CallResult {
         // The transport's span of this call has an empty `tool` field, because it does not parse
         // the name.
         let span = tracing::Span::current();
@@ -233,9 +237,13 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         Ok(RawJson::empty_object())
     }
 
-    async fn get_prompt(&self, params: &Params, parts: Box<Parts>, mut context: Context, state: &S) -> CallResult {
-        let known = context.take_named();
-        let (name, arguments) = params.named(known.as_ref())?;
+    async fn get_prompt(
+        &self,
+        (name, arguments): Named<'_>,
+        parts: Box<Parts>,
+        context: Context,
+        state: &S,
+    ) -> CallResult {
         let prompt = self.store.tables().prompts.get(&name).cloned();
         let prompt = prompt.filter(|prompt| !self.is_hidden(&parts.extensions, &prompt.scopes));
         let Some(prompt) = prompt else {
@@ -391,6 +399,9 @@ fn write<T: Serialize>(result: &T) -> CallResult {
     })
 }
 
+/// The name and the arguments of a call.
+type Named<'a> = (Cow<'a, str>, Option<RawJson>);
+
 /// The parameters of a call. Methods that need parameters reject a call without.
 struct Params(Option<RawJson>);
 
@@ -405,23 +416,22 @@ impl Params {
             .map_err(|error| ErrorObject::invalid_params(format!("Invalid params: {}", bounded(&reason(&error)))))
     }
 
-    /// Returns the `name` and `arguments` of a tool or prompt call. `known` holds them if the
-    /// transport has parsed them.
-    fn named<'a>(
-        &'a self,
-        known: Option<&'a (RawJson, Option<RawJson>)>,
-    ) -> Result<(Cow<'a, str>, Option<RawJson>), ErrorObject> {
+    /// Returns the `name` and `arguments` of a tool or prompt call. They are in the outline if the
+    /// transport has found them.
+    fn named<'a>(&'a self, outline: Option<&'a Outline>) -> Result<Named<'a>, ErrorObject> {
         #[derive(Deserialize)]
-        struct Named<'a> {
+        struct Members<'a> {
             #[serde(borrow)]
             name: Cow<'a, str>,
             #[serde(borrow, default)]
             arguments: Option<&'a RawValue>,
         }
-        if let Some((name, arguments)) = known.and_then(|(name, arguments)| Some((name.text()?, arguments))) {
+        if let Some(Outline { name, arguments }) = outline
+            && let Some(name) = name.text()
+        {
             return Ok((name, arguments.clone()));
         }
-        let Named { name, arguments } = self.read()?;
+        let Members { name, arguments } = self.read()?;
         let slice = |part| self.0.as_ref().map(|whole| whole.slice(part));
         Ok((name, arguments.and_then(slice)))
     }

@@ -88,6 +88,7 @@ impl Fake {
             context: Context::new(Arc::new(self.clone()), params.clone()),
             params,
             parts: head(),
+            outline: None,
         };
         Server::<()>::call(server, call, &()).await.map(|result| result.read().unwrap())
     }

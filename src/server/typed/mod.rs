@@ -7,10 +7,12 @@ mod dispatch;
 mod extending;
 #[cfg(test)]
 mod fake;
+mod hints;
 mod policy;
 mod scopes;
 #[cfg(test)]
 mod tests;
 
-pub use builder::{DEFAULT_PAGE_SIZE, McpServer};
+pub use builder::McpServer;
+pub use describe::DEFAULT_PAGE_SIZE;
 pub use policy::ScopePolicy;

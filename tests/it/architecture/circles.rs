@@ -15,23 +15,6 @@ pub(super) const CIRCLES: &[(&[&str], &str)] = &[
     (&["rmcp/held.rs", "rmcp/owned.rs", "rmcp/pending.rs"], "Not untied yet: the adapter and its parts."),
     (
         &[
-            "server/handler/arguments.rs",
-            "server/handler/from_call.rs",
-            "server/handler/run.rs",
-            "server/resource/fixed.rs",
-            "server/resource/pattern.rs",
-            "server/schema/flat.rs",
-            "server/schema/mod.rs",
-            "server/tool/form.rs",
-        ],
-        "Not untied yet: handlers, schemas and the output of a tool.",
-    ),
-    (
-        &["server/typed/builder.rs", "server/typed/caching.rs", "server/typed/describe.rs"],
-        "Not untied yet: the builder and the description of what it builds.",
-    ),
-    (
-        &[
             "settings/inputs.rs",
             "settings/limits.rs",
             "settings/mod.rs",
