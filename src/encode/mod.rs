@@ -2,12 +2,14 @@
 
 mod ceiling;
 mod line;
+mod relief;
 mod respond;
 mod signal;
 mod sse;
 mod unread;
 mod watch;
 
+pub(crate) use ceiling::SHORT;
 pub(crate) use respond::respond;
 pub(crate) use unread::{BodyHead, Drains, take_along};
-pub(crate) use watch::{SHORT, Watch};
+pub(crate) use watch::Watch;

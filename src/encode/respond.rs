@@ -10,8 +10,9 @@ use http::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderNa
 use http::{HeaderValue, StatusCode};
 use http_body::Body as _;
 
+use super::ceiling::SHORT;
 use super::sse::{self, SseBody};
-use super::watch::{SHORT, Watch};
+use super::watch::Watch;
 use crate::error::Rejection;
 use crate::header::SESSION_ID;
 use crate::message::{RequestId, write};

@@ -9,8 +9,6 @@ use std::time::Duration;
 use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
-use super::watch::Watched;
-
 /// The minimum rate in bytes a second at which a client must read a body that has data ready all
 /// the time. A slow mobile connection (GPRS) carries twice as much. Without this rate, a client that
 /// takes a piece now and then would hold a large answer for hours.
@@ -18,6 +16,12 @@ use super::watch::Watched;
 /// The rate is measured over twice the timeout. So a client may pause for one timeout, and then
 /// read twice as fast.
 pub(super) const MIN_RATE: u64 = 2 << 10;
+
+/// A body whose ready data can be counted.
+pub(super) trait Measured: Send + Sync {
+    /// Counts the data that is ready.
+    fn measure(&self);
+}
 
 /// The state shared by the transport, the watch and the source of a body.
 pub(super) struct Signal {
@@ -31,12 +35,12 @@ pub(super) struct Signal {
     moved: AtomicUsize,
     pub(super) transport: AtomicWaker,
     /// A weak reference, because the body's source keeps this waker.
-    body: Weak<Watched>,
+    body: Weak<dyn Measured>,
 }
 
 impl Signal {
     /// Makes the state of a body that waits from the start, to send its head.
-    pub(super) fn new(start: Instant, body: Weak<Watched>) -> Self {
+    pub(super) fn new(start: Instant, body: Weak<dyn Measured>) -> Self {
         let signal = Self {
             start,
             since: AtomicU64::new(0),

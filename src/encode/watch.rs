@@ -36,7 +36,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::ceiling::{Ceiling, Counted};
-use super::signal::Signal;
+use super::signal::{Measured, Signal};
 use crate::identity::Account;
 use crate::panics::call_quietly;
 use crate::throttle::Throttle;
@@ -54,10 +54,6 @@ pub(crate) struct Watch {
     looks: AtomicBool,
     lines: Throttle,
 }
-
-/// The longest body that is handed to the transport whole and not watched: what HTTP/2 sends in one
-/// frame.
-pub(crate) const SHORT: usize = 16 << 10;
 
 /// The largest piece of a longer body: two frames.
 const PIECE: usize = 32 << 10;
@@ -83,7 +79,7 @@ impl Watch {
     /// body has ended or is cut.
     pub(super) fn over(self: &Arc<Self>, body: Body, account: Option<Account>, held: Option<Held>) -> Body {
         let watched = Arc::new_cyclic(|watched| {
-            let signal = Arc::new(Signal::new(self.start, Weak::clone(watched)));
+            let signal = Arc::new(Signal::new(self.start, Weak::clone(watched) as _));
             let counted = Counted::nothing(&self.ceiling);
             let state = State { body, rest: Bytes::new(), whole: 0, counted, _held: held };
             Watched { signal, account, state: Mutex::new(Some(state)) }
@@ -197,6 +193,14 @@ impl fmt::Debug for Watch {
     }
 }
 
+impl Measured for Watched {
+    fn measure(&self) {
+        if let Some(state) = self.state.try_lock().ok().as_deref_mut().and_then(Option::as_mut) {
+            state.measure();
+        }
+    }
+}
+
 /// A value that a body holds besides its bytes.
 pub(crate) type Held = Box<dyn Any + Send + Sync>;
 
@@ -259,13 +263,6 @@ fn piece_of(ready: &[u8]) -> usize {
 impl Watched {
     fn lock(&self) -> MutexGuard<'_, Option<State>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Counts the bytes that the body holds. If it is being polled now, the poll counts them.
-    pub(super) fn measure(&self) {
-        if let Some(state) = self.state.try_lock().ok().as_deref_mut().and_then(Option::as_mut) {
-            state.measure();
-        }
     }
 
     /// Returns the bytes that the body counts; zero while it is being polled.

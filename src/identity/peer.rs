@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::Principal;
+use super::principal::Principal;
 
 /// The address of a client without a [`Principal`]: an IPv4 address, or the /64 network of an IPv6
 /// address, which is what one subscriber usually has.
