@@ -3,14 +3,9 @@
 
 /// The files of each circle, and its reason.
 pub(super) const CIRCLES: &[(&[&str], &str)] = &[
-    (&["encode/ceiling.rs", "encode/signal.rs", "encode/watch.rs"], "Not untied yet: parts of one response body."),
     (
         &["error.rs", "error/table.rs"],
         "One table: the file of the type asks it, and its rows are written for the type.",
-    ),
-    (
-        &["identity.rs", "identity/peer.rs"],
-        "Not untied yet: `Account` is in the parent's file, and `Peer` in the child's.",
     ),
     (&["rmcp/held.rs", "rmcp/owned.rs", "rmcp/pending.rs"], "Not untied yet: the adapter and its parts."),
     (
