@@ -53,21 +53,23 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The time of day. It advances at least as fast as tokio's clock, so that tests can advance it.
-/// After the machine slept it shows the right time anyway.
+/// The time of day, as the system clock shows it, also after that was set. Tests that pause tokio's
+/// clock can advance it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WallClock {
     clock: Clock,
-    start: SystemTime,
+    start: std::time::Instant,
 }
 
 impl WallClock {
     pub(crate) fn new() -> Self {
-        Self { clock: Clock::new(), start: SystemTime::now() }
+        Self { clock: Clock::new(), start: std::time::Instant::now() }
     }
 
     pub(crate) fn now(&self) -> SystemTime {
-        (self.start + self.clock.start.elapsed()).max(SystemTime::now())
+        // Zero, unless tokio's clock was advanced.
+        let advanced = self.clock.start.elapsed().saturating_sub(self.start.elapsed());
+        SystemTime::now() + advanced
     }
 
     /// Returns the milliseconds since 1970.

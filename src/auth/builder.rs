@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::authenticator::Authenticator;
+use super::authenticator::{Accepts, Authenticator};
 use super::challenge::Challenges;
 use super::metadata::{Document, METHODS, of_resource};
 use super::remembered::Remembered;
@@ -14,7 +14,7 @@ use super::verifier::{ErasedVerifier, TokenVerifier};
 use crate::clock::WallClock;
 use crate::encode::Drains;
 use crate::error::ConfigError;
-use crate::identity::{Implies, Scopes};
+use crate::identity::{AccessToken, Implies, Scopes};
 
 /// The default of `max_token_bytes`. HTTP servers and proxies usually accept 8 to 16 KiB of headers,
 /// so a longer token fails elsewhere.
@@ -43,6 +43,7 @@ pub struct ResourceServerBuilder {
     max_remembered: usize,
     remember_for: Duration,
     implies: Option<Implies>,
+    accepts: Option<Accepts>,
     verifiers: Vec<Arc<dyn ErasedVerifier>>,
 }
 
@@ -70,6 +71,7 @@ impl ResourceServerBuilder {
             max_remembered: MAX_REMEMBERED,
             remember_for: REMEMBER_FOR,
             implies: None,
+            accepts: None,
             verifiers: Vec::new(),
         }
     }
@@ -81,8 +83,9 @@ impl ResourceServerBuilder {
         self
     }
 
-    /// Adds a verifier. At least one is required. Several are tried in order, for resources with
-    /// several authorization servers.
+    /// Adds a verifier. At least one is required. Several are tried in order, until one knows the
+    /// token, for resources with several authorization servers. Place those that send tokens
+    /// elsewhere (`Introspection`) last.
     pub fn verifier(mut self, verifier: impl TokenVerifier) -> Self {
         self.verifiers.push(Arc::new(verifier));
         self
@@ -125,6 +128,25 @@ impl ResourceServerBuilder {
         self
     }
 
+    /// Sets a function that returns `true` if a verified token is accepted. It is called for each
+    /// request, also with remembered tokens, so it can shut a principal out at once; keep it fast.
+    /// A rejected client gets a 401. Default: every verified token.
+    ///
+    /// ```
+    /// # use std::collections::HashSet;
+    /// # use std::sync::{Arc, RwLock};
+    /// # use mcp_http::auth::ResourceServer;
+    /// let shut_out: Arc<RwLock<HashSet<String>>> = Arc::default();
+    /// let known = Arc::clone(&shut_out);
+    /// let builder = ResourceServer::builder("https://mcp.example.com/mcp")
+    ///     .accept_if(move |token| known.read().is_ok_and(|shut_out| !shut_out.contains(token.subject())));
+    /// # let _ = builder;
+    /// ```
+    pub fn accept_if(mut self, accepts: impl Fn(&AccessToken) -> bool + Send + Sync + 'static) -> Self {
+        self.accepts = Some(Arc::new(accepts));
+        self
+    }
+
     /// Sets the name of the resource that clients show to users (`resource_name`). Default: none.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
@@ -160,7 +182,7 @@ impl ResourceServerBuilder {
     }
 
     /// Sets the longest time for which a verified token is remembered. No token is accepted after
-    /// it has expired. Default: one hour, in which a withdrawn key comes out of use.
+    /// it has expired, and none whose key is known to be withdrawn. Default: one hour.
     pub fn remember_for(mut self, time: Duration) -> Self {
         self.remember_for = time;
         self
@@ -202,6 +224,7 @@ impl ResourceServerBuilder {
             required,
             audiences: self.audiences,
             implies: self.implies,
+            accepts: self.accepts,
             max_token_bytes: self.max_token_bytes,
             remember_for: self.remember_for,
             remembered: Remembered::new(self.max_remembered),

@@ -68,7 +68,11 @@ async fn read(request: RequestBuilder) -> Result<Bytes, FetchError> {
     let mut response = request.send().await.map_err(failed)?;
     match response.status() {
         StatusCode::OK => {}
-        StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::METHOD_NOT_ALLOWED => return Err(FetchError::Missing),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+            return Err(FetchError::Failed(format!("the server responded {}", response.status())));
+        }
+        // Some servers answer unknown paths with 400 or 403.
+        status if status.is_client_error() => return Err(FetchError::Missing),
         status if status.is_redirection() => {
             return Err(FetchError::Failed(format!("{status}: redirects are not followed")));
         }

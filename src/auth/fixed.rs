@@ -52,7 +52,7 @@ impl TokenVerifier for FixedTokens {
                 if known.equals(&hash) { Some(token) } else { found }
             },
         );
-        let found = found.ok_or(TokenError::Invalid("it is not among the fixed tokens".into()))?;
+        let found = found.ok_or(TokenError::Foreign("it is not among the fixed tokens".into()))?;
         Ok(found.clone().with_audience([resource]))
     }
 }

@@ -27,7 +27,9 @@ const MAX_REQUESTS: usize = 64;
 
 /// Verifies tokens of any form by asking the authorization server that issued them.
 ///
-/// Verified tokens are remembered for a minute, so a withdrawn token is rejected within that time.
+/// Verified tokens are remembered for a minute, so a withdrawn token is rejected within that time. A
+/// token for which the response states no `exp` counts as valid for that time, and the streams that
+/// were opened with it end then; clients resume them.
 ///
 /// ```
 /// use mcp_http::auth::Introspection;
@@ -44,6 +46,7 @@ pub struct Introspection {
     authorization: String,
     accepts_no_audience: bool,
     remember_for: Duration,
+    timeout: Duration,
     fetcher: Fetcher,
     requests: Semaphore,
 }
@@ -110,8 +113,8 @@ impl IntrospectionBuilder {
         self
     }
 
-    /// Sets how many requests to the authorization server may run at a time. Further requests get a
-    /// 503. Default: 64.
+    /// Sets how many requests to the authorization server may run at a time. Further tokens wait for
+    /// the [`timeout`](Self::timeout), then their clients get a 503. Default: 64.
     pub fn max_requests(mut self, requests: usize) -> Self {
         self.max_requests = requests;
         self
@@ -121,8 +124,8 @@ impl IntrospectionBuilder {
     ///
     /// # Errors
     ///
-    /// If the endpoint is not an `https` URL (or `http` on a loopback name), or the verifier cannot
-    /// authenticate.
+    /// If the endpoint is not an `https` URL (or `http` on a loopback name), the verifier cannot
+    /// authenticate, or the timeout is 0.
     pub fn build(self) -> Result<Introspection, ConfigError> {
         let mut problems = ConfigError::none();
         let endpoint = secure(&self.endpoint);
@@ -134,6 +137,9 @@ impl IntrospectionBuilder {
         }
         if self.max_requests == 0 || self.max_requests > Semaphore::MAX_PERMITS {
             problems.report("Introspection::max_requests", "must be positive, and no more than a semaphore has");
+        }
+        if self.timeout.is_zero() {
+            problems.report("Introspection::timeout", "must not be 0");
         }
         let is_loopback = endpoint.is_ok_and(|uri| uri.scheme_str() == Some("http"));
         let fetcher = Fetcher::new(self.timeout, is_loopback);
@@ -147,6 +153,7 @@ impl IntrospectionBuilder {
                 authorization,
                 accepts_no_audience: self.accepts_no_audience,
                 remember_for: self.remember_for,
+                timeout: self.timeout,
                 fetcher,
                 requests: Semaphore::new(self.max_requests),
             }),
@@ -159,8 +166,9 @@ impl IntrospectionBuilder {
 impl TokenVerifier for Introspection {
     async fn verify(&self, token: &str, resource: &str) -> Result<AccessToken, TokenError> {
         let unavailable = |why: String| TokenError::Unavailable(why.into());
-        let permit = self.requests.try_acquire();
-        let _permit = permit.map_err(|_| unavailable("max_requests are in flight".to_owned()))?;
+        let permit = tokio::time::timeout(self.timeout, self.requests.acquire()).await;
+        let _permit =
+            permit.map_err(|_elapsed| unavailable("max_requests were in flight for the time limit".to_owned()))?;
         let form = format!("token={}&token_type_hint=access_token", form_encoded(token));
         let response = self.fetcher.post_form(&self.endpoint, &self.authorization, form).await;
         let response = response.map_err(|error| unavailable(error.to_string()))?;
@@ -178,17 +186,23 @@ impl Introspection {
     fn read(&self, claims: Map<String, Value>, resource: &str) -> Result<AccessToken, TokenError> {
         let invalid = |why: &'static str| TokenError::Invalid(why.into());
         if claims.get("active") != Some(&Value::Bool(true)) {
-            return Err(invalid("it is not active"));
+            return Err(TokenError::foreign("it is not active"));
         }
         if text(&claims, "iss").is_some_and(|issuer| issuer != self.issuer) {
-            return Err(invalid("it has another issuer"));
+            return Err(TokenError::foreign("it has another issuer"));
         }
         if claims.contains_key("cnf") {
             return Err(invalid("it is bound to a key of its client, which is not checked here"));
         }
-        let client = text(&claims, "client_id");
+        if text(&claims, "token_type").is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
+            return Err(invalid("it is not an access token of the type Bearer"));
+        }
+        let client = text(&claims, "client_id").filter(|client| !client.is_empty());
         // A client that acts for itself may have no subject.
-        let subject = text(&claims, "sub").or(client).ok_or(invalid("it has no subject"))?;
+        let subject = text(&claims, "sub")
+            .filter(|subject| !subject.is_empty())
+            .or(client)
+            .ok_or(invalid("it has no subject"))?;
         let mut token = AccessToken::new(&self.issuer, subject).with_scopes(scopes(&claims));
         if let Some(client) = client {
             token = token.with_client_id(client);

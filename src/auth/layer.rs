@@ -20,7 +20,7 @@ use super::authenticator::Authenticator;
 use super::rejection::AuthRejection;
 use crate::encode::{BodyHead, take_along};
 use crate::error::Rejection;
-use crate::identity::{AccessToken, RequiredScopes, Scopes};
+use crate::identity::{AccessToken, InsufficientScope, RequiredScopes, Scopes};
 use crate::message::{ErrorObject, write};
 
 /// A tower layer that verifies the access token of each request, from
@@ -122,10 +122,14 @@ fn pass(parts: &mut Parts, token: AccessToken, server: &Authenticator) {
 
 /// Adds the whole challenge to a response that asks for more scopes.
 fn challenged(mut response: Response, server: &Authenticator) -> Response {
-    let challenge = match response.extensions().get::<Rejection>() {
-        Some(Rejection::InsufficientScope { scopes }) => server.challenges.insufficient_scope(&Scopes::new(scopes)),
+    let extensions = response.extensions();
+    let scopes = match (extensions.get::<Rejection>(), extensions.get::<InsufficientScope>()) {
+        (Some(Rejection::InsufficientScope { scopes }), _) => Scopes::new(scopes),
+        // A route beside the endpoint.
+        (_, Some(error)) => Scopes::new(error.scopes()),
         _ => return response,
     };
+    let challenge = server.challenges.insufficient_scope(&scopes);
     if let Some(challenge) = challenge {
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     }

@@ -46,6 +46,8 @@ struct Generations {
 struct Entry {
     token: AccessToken,
     until: SystemTime,
+    /// That of the verifiers when the token was verified.
+    generation: u64,
 }
 
 impl Remembered {
@@ -53,22 +55,22 @@ impl Remembered {
         Self { half: max.div_ceil(2), generations: RwLock::default() }
     }
 
-    /// Returns a token that was verified and may still be used.
-    pub(super) fn get(&self, hash: &TokenHash, now: SystemTime) -> Option<AccessToken> {
+    /// Returns a token that was verified in this generation and may still be used.
+    pub(super) fn get(&self, hash: &TokenHash, now: SystemTime, generation: u64) -> Option<AccessToken> {
         let old = {
             let generations = self.generations.read().unwrap_or_else(PoisonError::into_inner);
-            let valid = |entry: &&Entry| now < entry.until;
+            let valid = |entry: &&Entry| now < entry.until && entry.generation == generation;
             if let Some(entry) = generations.young.get(hash).filter(valid) {
                 return Some(entry.token.clone());
             }
             generations.old.get(hash).filter(valid).cloned()?
         };
-        self.put(*hash, old.token.clone(), old.until);
+        self.put(*hash, old.token.clone(), old.until, generation);
         Some(old.token)
     }
 
     /// Remembers a verified token.
-    pub(super) fn put(&self, hash: TokenHash, token: AccessToken, until: SystemTime) {
+    pub(super) fn put(&self, hash: TokenHash, token: AccessToken, until: SystemTime, generation: u64) {
         if self.half == 0 {
             return;
         }
@@ -79,9 +81,19 @@ impl Remembered {
             let young = mem::take(&mut generations.young);
             forgotten = mem::replace(&mut generations.old, young);
         }
-        generations.young.insert(hash, Entry { token, until });
+        generations.young.insert(hash, Entry { token, until, generation });
         drop(generations);
         drop(forgotten);
+    }
+
+    /// Forgets tokens. Looks at all of them. Returns the number of those that were forgotten.
+    pub(super) fn remove(&self, is_meant: impl Fn(&AccessToken) -> bool) -> usize {
+        let mut generations = self.generations.write().unwrap_or_else(PoisonError::into_inner);
+        let Generations { young, old } = &mut *generations;
+        let before = young.len() + old.len();
+        young.retain(|_, entry| !is_meant(&entry.token));
+        old.retain(|_, entry| !is_meant(&entry.token));
+        before - young.len() - old.len()
     }
 
     #[cfg(test)]
@@ -112,24 +124,36 @@ mod tests {
         let remembered = Remembered::new(100);
         let token = AccessToken::new("i", "s");
         let (now, until) = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + Duration::from_secs(60));
-        remembered.put(hash(0), token.clone(), until);
+        remembered.put(hash(0), token.clone(), until, 0);
         for number in 1..10_000 {
-            remembered.put(hash(number), token.clone(), until);
-            assert!(remembered.get(&hash(0), now).is_some(), "{number}");
+            remembered.put(hash(number), token.clone(), until, 0);
+            assert!(remembered.get(&hash(0), now, 0).is_some(), "{number}");
             assert!(remembered.len() <= 100);
         }
-        assert!(remembered.get(&hash(1), now).is_none());
+        assert!(remembered.get(&hash(1), now, 0).is_none());
     }
 
     #[test]
     fn a_token_is_used_until_its_time_ends() {
         let remembered = Remembered::new(2);
         let until = SystemTime::UNIX_EPOCH + Duration::from_secs(60);
-        remembered.put(hash(1), AccessToken::new("i", "s"), until);
-        assert!(remembered.get(&hash(1), until - Duration::from_nanos(1)).is_some());
-        assert!(remembered.get(&hash(1), until).is_none());
+        remembered.put(hash(1), AccessToken::new("i", "s"), until, 0);
+        assert!(remembered.get(&hash(1), until - Duration::from_nanos(1), 0).is_some());
+        assert!(remembered.get(&hash(1), until, 0).is_none());
         let none = Remembered::new(0);
-        none.put(hash(1), AccessToken::new("i", "s"), until);
-        assert!(none.get(&hash(1), SystemTime::UNIX_EPOCH).is_none());
+        none.put(hash(1), AccessToken::new("i", "s"), until, 0);
+        assert!(none.get(&hash(1), SystemTime::UNIX_EPOCH, 0).is_none());
+    }
+
+    #[test]
+    fn tokens_of_an_earlier_generation_are_verified_again() {
+        let remembered = Remembered::new(4);
+        let (now, until) = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + Duration::from_secs(60));
+        remembered.put(hash(1), AccessToken::new("i", "s"), until, 0);
+        assert!(remembered.get(&hash(1), now, 1).is_none());
+        assert!(remembered.get(&hash(1), now, 0).is_some());
+        assert_eq!(remembered.remove(|token| token.subject() == "other"), 0);
+        assert_eq!(remembered.remove(|token| token.subject() == "s"), 1);
+        assert!(remembered.get(&hash(1), now, 0).is_none());
     }
 }

@@ -69,6 +69,9 @@ impl Resource {
 /// Parses a URL that must be `https`, or `http` to a loopback name. It may have no user info and no
 /// fragment.
 pub(super) fn secure(text: &str) -> Result<Uri, String> {
+    if !text.is_ascii() {
+        return Err(format!("{text:?} has characters that a URL must encode"));
+    }
     if text.contains('#') {
         return Err(format!("{text:?} has a fragment"));
     }
@@ -125,6 +128,7 @@ mod tests {
             "https://mcp.example.com:443/mcp",
             "https://mcp.example.com/{id}",
             "ftp://mcp.example.com/mcp",
+            "https://mcp.example.com/m\u{fc}",
             "",
         ];
         for text in wrong {

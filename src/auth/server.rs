@@ -8,6 +8,7 @@ use axum::Router;
 use super::authenticator::Authenticator;
 use super::layer::AuthLayer;
 use super::metadata;
+use crate::identity::Principal;
 
 /// An OAuth 2.1 resource server: the protected side of an MCP endpoint. See the
 /// [module](crate::auth). It is cheap to clone; all clones share the remembered tokens.
@@ -33,6 +34,15 @@ impl ResourceServer {
     /// request, not even its `Host`.
     pub fn metadata_router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
         metadata::router(&self.0.resource, &self.0.document, self.0.root_metadata)
+    }
+
+    /// Forgets the verified tokens of a principal, so that each is verified again at its next use.
+    /// Returns their number. A JWT is then accepted again; to shut a principal out, reject it by
+    /// [`accept_if`](super::ResourceServerBuilder::accept_if), and end its sessions by
+    /// [`McpHandle::end_sessions_of`](crate::McpHandle::end_sessions_of). Looks at all remembered
+    /// tokens.
+    pub fn forget(&self, principal: &Principal) -> usize {
+        self.0.forget(principal)
     }
 
     /// Returns the URL of the metadata document, which challenges name.

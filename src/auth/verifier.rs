@@ -13,8 +13,11 @@ use crate::identity::AccessToken;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// The token is not valid: forged, of another issuer, withdrawn, not yet valid. The client gets
-    /// a 401.
+    /// The token is not of the authorization server that this verifier stands for. The next
+    /// verifier is asked. If none knows the token, the client gets a 401.
+    Foreign(Cow<'static, str>),
+    /// The token is not valid: forged, withdrawn, not yet valid. No other verifier is asked, and the
+    /// client gets a 401.
     Invalid(Cow<'static, str>),
     /// The token was valid and has expired. The client gets a 401 that says so.
     Expired,
@@ -28,11 +31,17 @@ impl TokenError {
     pub(super) fn invalid(why: &'static str) -> Self {
         Self::Invalid(Cow::Borrowed(why))
     }
+
+    #[cfg(feature = "auth-http")]
+    pub(super) fn foreign(why: &'static str) -> Self {
+        Self::Foreign(Cow::Borrowed(why))
+    }
 }
 
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Foreign(why) => write!(f, "the token is of another issuer: {why}"),
             Self::Invalid(why) => write!(f, "the token is not valid: {why}"),
             Self::Expired => f.write_str("the token has expired"),
             Self::Unavailable(why) => write!(f, "the token cannot be verified: {why}"),
@@ -59,7 +68,7 @@ impl std::error::Error for TokenError {}
 ///     async fn verify(&self, token: &str, resource: &str) -> Result<AccessToken, TokenError> {
 ///         let user = match token {
 ///             "known" => "alice",
-///             _ => return Err(TokenError::Invalid("unknown token".into())),
+///             _ => return Err(TokenError::Foreign("unknown token".into())),
 ///         };
 ///         // Tokens of this table are for this resource only.
 ///         Ok(AccessToken::new("https://app.example", user).with_audience([resource]))
@@ -72,7 +81,8 @@ pub trait TokenVerifier: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`TokenError::Invalid`] and [`TokenError::Expired`] if the token must not be accepted,
-    /// [`TokenError::Unavailable`] if that cannot be found out now.
+    /// [`TokenError::Foreign`] if another verifier may know it, [`TokenError::Unavailable`] if that
+    /// cannot be found out now.
     fn verify(&self, token: &str, resource: &str) -> impl Future<Output = Result<AccessToken, TokenError>> + Send;
 
     /// Returns for how long a verified token may be used again without another verification. A
@@ -81,12 +91,20 @@ pub trait TokenVerifier: Send + Sync + 'static {
     fn remember_for(&self) -> Option<Duration> {
         None
     }
+
+    /// Returns a number that changes when tokens that were accepted may no longer be valid, for
+    /// example because a key was withdrawn. Tokens that were remembered before are then verified
+    /// again. Read for each request. Default: 0.
+    fn generation(&self) -> u64 {
+        0
+    }
 }
 
 /// A verifier with its type erased.
 pub(super) trait ErasedVerifier: Send + Sync {
     fn verify<'a>(&'a self, token: &'a str, resource: &'a str) -> BoxFuture<'a, Result<AccessToken, TokenError>>;
     fn remember_for(&self) -> Option<Duration>;
+    fn generation(&self) -> u64;
 }
 
 impl<V: TokenVerifier> ErasedVerifier for V {
@@ -96,5 +114,9 @@ impl<V: TokenVerifier> ErasedVerifier for V {
 
     fn remember_for(&self) -> Option<Duration> {
         TokenVerifier::remember_for(self)
+    }
+
+    fn generation(&self) -> u64 {
+        TokenVerifier::generation(self)
     }
 }

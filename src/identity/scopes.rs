@@ -58,10 +58,11 @@ fn is_scope(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
 }
 
-/// Writes the names with spaces between them, as `scope` has them.
+/// Writes the names with spaces between them, as `scope` has them. Names that are no scope tokens
+/// are left out: no token can have them, and they would change the meaning of a challenge.
 impl fmt::Display for Scopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, name) in self.iter().enumerate() {
+        for (at, name) in self.iter().filter(|name| is_scope(name)).enumerate() {
             f.write_str(if at == 0 { "" } else { " " })?;
             f.write_str(name)?;
         }

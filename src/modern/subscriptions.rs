@@ -156,13 +156,20 @@ impl Subscriptions {
     fn update_all(&self, update: impl Fn(&mut PendingChanges) -> bool) {
         let curious: Vec<Arc<Subscriber>> = {
             let table = self.table();
-            table.subscribers.values().filter(|listen| update(&mut listen.state().waiting)).cloned().collect()
+            table.subscribers.values().filter(|listen| listen.state().update(&update)).cloned().collect()
         };
         curious.iter().for_each(|listen| listen.reader.wake());
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Adds a change. One that ends only sends what waits already, so that it does end.
+    fn update(&mut self, update: impl Fn(&mut PendingChanges) -> bool) -> bool {
+        self.stage != Stage::Over && update(&mut self.waiting)
     }
 }
 

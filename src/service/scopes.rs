@@ -22,6 +22,12 @@ pub(crate) fn check<S>(
         }
         Body::One(_) => check_operation(extensions, Vec::new()),
         Body::Batch(elements) => {
+            let is_request =
+                |element: &Result<Envelope, _>| matches!(element, Ok(Envelope { kind: Kind::Request { .. }, .. }));
+            // Notifications and answers have no response of their own.
+            if !elements.iter().all(is_request) {
+                check_operation(extensions, Vec::new())?;
+            }
             for element in elements {
                 let Ok(Envelope { kind: Kind::Request { id, method }, params }) = element else { continue };
                 let mut own = extensions.clone();

@@ -70,7 +70,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// keys costs the authorization server a request in that time.
 const MIN_REFRESH_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The default of `max_key_age`: a withdrawn key is forgotten after that.
+/// The default of `max_key_age`: a withdrawn key is not accepted for longer than that.
 const MAX_KEY_AGE: Duration = Duration::from_secs(60 * 60);
 
 /// The settings of a [`JwtVerifier`], from [`JwtVerifier::builder`].
@@ -168,8 +168,8 @@ impl JwtVerifierBuilder {
         self
     }
 
-    /// Sets the age at which known keys are fetched again. They stay valid while the authorization
-    /// server does not respond. Default: one hour.
+    /// Sets the age at which known keys are fetched again, before the next token is verified. They
+    /// stay valid while the authorization server does not respond. Default: one hour.
     pub fn max_key_age(mut self, age: Duration) -> Self {
         self.max_key_age = age;
         self
@@ -180,7 +180,7 @@ impl JwtVerifierBuilder {
     /// # Errors
     ///
     /// If the issuer or the URL of the keys is not `https` (or `http` on a loopback name), no
-    /// algorithm is allowed, the leeway is too long or a time is 0.
+    /// algorithm is allowed, the leeway is too long or the timeout is 0.
     pub fn build(self) -> Result<JwtVerifier, ConfigError> {
         let mut problems = ConfigError::none();
         let issuer = secure(&self.issuer);

@@ -1,5 +1,7 @@
 //! The keys of an authorization server: reads a JWK set and finds the keys that fit a token.
 
+use std::collections::HashSet;
+
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
 use serde::Deserialize;
@@ -9,12 +11,14 @@ use serde_json::Value;
 const MAX_KEYS: usize = 64;
 
 /// The most keys that are tried for a token without a `kid`: each costs a signature.
-const MAX_TRIED: usize = 4;
+const MAX_TRIED: usize = 8;
 
 /// The keys that can verify signatures.
 #[derive(Debug, Default)]
 pub(super) struct KeySet {
     keys: Vec<Key>,
+    /// The published form of each key.
+    texts: HashSet<String>,
 }
 
 #[derive(Debug)]
@@ -34,8 +38,20 @@ impl KeySet {
         }
         let document: Document =
             serde_json::from_slice(document).map_err(|_| "its keys are not a JWK set".to_owned())?;
-        let keys: Vec<_> = document.keys.into_iter().take(MAX_KEYS).filter_map(Key::read).collect();
-        if keys.is_empty() { Err("it publishes no key for signatures".to_owned()) } else { Ok(Self { keys }) }
+        let (mut keys, mut texts) = (Vec::new(), HashSet::new());
+        for value in document.keys.into_iter().take(MAX_KEYS) {
+            let text = value.to_string();
+            if let Some(key) = Key::read(value) {
+                keys.push(key);
+                texts.insert(text);
+            }
+        }
+        if keys.is_empty() { Err("it publishes no key for signatures".to_owned()) } else { Ok(Self { keys, texts }) }
+    }
+
+    /// Returns the published form of each key.
+    pub(super) fn texts(&self) -> &HashSet<String> {
+        &self.texts
     }
 
     /// Returns the keys that may have signed a token. Without a `kid` these are all keys of its

@@ -1,14 +1,16 @@
 //! The source of keys: fetches them when needed, one request at a time, and not too often.
 //!
-//! 1. A known key is used without waiting. If the keys are old, they are fetched in the background.
-//! 2. An unknown key causes a request, unless the last one is more recent than the interval.
-//!    Requests that wait for the same keys share one fetch.
+//! 1. A known key is used without waiting. If the keys are old, they are fetched first: a key that
+//!    was withdrawn while no token arrived must not be accepted.
+//! 2. An unknown key, or a signature that no known key fits, causes a request, unless the last one
+//!    is more recent than the interval. Requests that wait for the same keys share one fetch.
 //! 3. The fetch is a task of its own. Clients that disconnect cannot interrupt it, and so cannot
 //!    cause another.
 //! 4. If a fetch fails, known keys stay. An unknown one may then exist, so it is not invalid but
 //!    unavailable.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,11 +39,21 @@ pub(super) struct KeySource {
     pace: Pace,
     clock: Clock,
     state: Mutex<State>,
+    /// How often a fetch lacked a key that was known before.
+    withdrawals: AtomicU64,
+}
+
+/// The keys that may have signed a token, and the number of the key set that they belong to.
+pub(super) struct Candidates {
+    pub(super) keys: Vec<DecodingKey>,
+    pub(super) fetch: u64,
 }
 
 #[derive(Default)]
 struct State {
     keys: Option<Arc<KeySet>>,
+    /// How often the keys changed.
+    changes: u64,
     /// When the keys were fetched.
     fetched: Tick,
     /// When the last fetch began.
@@ -54,7 +66,15 @@ struct State {
 
 impl KeySource {
     pub(super) fn new(issuer: String, jwks_url: Option<String>, fetcher: Fetcher, pace: Pace) -> Self {
-        Self { issuer, jwks_url, fetcher, pace, clock: Clock::new(), state: Mutex::default() }
+        Self {
+            issuer,
+            jwks_url,
+            fetcher,
+            pace,
+            clock: Clock::new(),
+            state: Mutex::default(),
+            withdrawals: AtomicU64::new(0),
+        }
     }
 
     /// Returns the keys that may have signed a token with this header.
@@ -62,23 +82,38 @@ impl KeySource {
         self: &Arc<Self>,
         id: Option<&str>,
         algorithm: Algorithm,
-    ) -> Result<Vec<DecodingKey>, TokenError> {
-        let known = self.find(id, algorithm);
-        if !known.is_empty() {
-            if self.is_old() {
-                self.refresh(self.pace.min_interval);
-            }
-            return Ok(known);
+    ) -> Result<Candidates, TokenError> {
+        if self.is_old() {
+            self.fetch_again().await;
         }
-        if let Some(mut running) = self.refresh(self.pace.min_interval) {
-            let _ended = running.changed().await;
+        let mut known = self.find(id, algorithm);
+        if known.keys.is_empty() && self.fetch_again().await {
+            known = self.find(id, algorithm);
         }
-        let known = self.find(id, algorithm);
         match &self.state().failure {
-            _ if !known.is_empty() => Ok(known),
+            _ if !known.keys.is_empty() => Ok(known),
             Some(why) => Err(TokenError::Unavailable(why.clone().into())),
             None => Err(TokenError::Invalid("its key is unknown".into())),
         }
+    }
+
+    /// Fetches the keys again after some did not fit. Returns `true` if there are others than at an
+    /// earlier fetch.
+    pub(super) async fn changed_since(self: &Arc<Self>, fetch: u64) -> bool {
+        self.fetch_again().await;
+        self.state().changes != fetch
+    }
+
+    /// Returns how often keys were withdrawn.
+    pub(super) fn withdrawals(&self) -> u64 {
+        self.withdrawals.load(Ordering::Acquire)
+    }
+
+    /// Waits for a fetch. Returns `false` if the last one began within the interval.
+    async fn fetch_again(self: &Arc<Self>) -> bool {
+        let Some(mut running) = self.refresh(self.pace.min_interval) else { return false };
+        let _ended = running.changed().await;
+        true
     }
 
     /// Fetches the keys now. The error says why that failed.
@@ -92,9 +127,11 @@ impl KeySource {
         }
     }
 
-    fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Vec<DecodingKey> {
-        let keys = self.state().keys.clone();
-        keys.map_or_else(Vec::new, |keys| keys.find(id, algorithm))
+    fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Candidates {
+        let state = self.state();
+        let (keys, fetch) = (state.keys.clone(), state.changes);
+        drop(state);
+        Candidates { keys: keys.map_or_else(Vec::new, |keys| keys.find(id, algorithm)), fetch }
     }
 
     fn is_old(&self) -> bool {
@@ -142,6 +179,13 @@ impl KeySource {
         let mut state = self.state();
         match fetched {
             Ok(keys) => {
+                let known = state.keys.take();
+                if known.as_ref().is_none_or(|known| *known.texts() != *keys.texts()) {
+                    state.changes += 1;
+                }
+                if known.is_some_and(|known| !known.texts().is_subset(keys.texts())) {
+                    self.withdrawals.fetch_add(1, Ordering::Release);
+                }
                 state.keys = Some(Arc::new(keys));
                 state.fetched = now;
                 state.failure = None;

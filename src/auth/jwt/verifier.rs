@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Header, Validation, dangerous, decode, decode_header};
+use jsonwebtoken::{DecodingKey, Header, Validation, dangerous, decode, decode_header};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -22,8 +22,8 @@ use crate::identity::AccessToken;
 
 /// Verifies JSON Web Tokens of one authorization server, by the keys that it publishes.
 ///
-/// Keys are fetched when they are needed, and again when they are an hour old or a token names an
-/// unknown one. While the authorization server does not respond, tokens of known keys are accepted,
+/// Keys are fetched when they are needed, and again when they are an hour old, or when a token needs
+/// one that is unknown. While the authorization server does not respond, tokens of known keys are accepted,
 /// and all others get a 503.
 ///
 /// ```no_run
@@ -96,6 +96,22 @@ impl JwtVerifier {
         }
     }
 
+    /// Verifies a token by the first key that fits.
+    fn verify_by(&self, keys: &[DecodingKey], header: &Header, token: &str) -> Result<AccessToken, TokenError> {
+        let validation = self.validation(header.alg);
+        let mut rejection = TokenError::invalid("no key fits");
+        for key in keys {
+            match decode::<Map<String, Value>>(token, key, &validation) {
+                Ok(verified) => return claims::access_token(&self.issuer, verified.claims, self.leeway),
+                Err(error) => rejection = rejection_of(error.kind()),
+            }
+            if !is_wrong_signature(&rejection) {
+                break;
+            }
+        }
+        Err(rejection)
+    }
+
     fn validation(&self, algorithm: jsonwebtoken::Algorithm) -> Validation {
         let mut validation = Validation::new(algorithm);
         validation.leeway = self.leeway.as_secs();
@@ -115,29 +131,34 @@ impl TokenVerifier for JwtVerifier {
         struct Unverified {
             iss: String,
         }
+        let unverified: Unverified =
+            dangerous::insecure_decode_claims(token).map_err(|_| TokenError::foreign("it is not a JWT"))?;
+        if unverified.iss != self.issuer {
+            return Err(TokenError::foreign("it has another issuer"));
+        }
         let header = decode_header(token).map_err(|_| TokenError::invalid("it is not a JWT of a known algorithm"))?;
         self.check_header(&header)?;
-        let unverified: Unverified =
-            dangerous::insecure_decode_claims(token).map_err(|_| TokenError::invalid("its claims cannot be read"))?;
-        if unverified.iss != self.issuer {
-            return Err(TokenError::invalid("it has another issuer"));
-        }
-        let validation = self.validation(header.alg);
-        let mut rejection = TokenError::invalid("no key fits");
-        for key in self.source.keys(header.kid.as_deref(), header.alg).await? {
-            match decode::<Map<String, Value>>(token, &key, &validation) {
-                Ok(verified) => return claims::access_token(&self.issuer, verified.claims, self.leeway),
-                Err(error) => rejection = rejection_of(error.kind()),
+        let keys = self.source.keys(header.kid.as_deref(), header.alg).await?;
+        match self.verify_by(&keys.keys, &header, token) {
+            // A key without an id, or with the id of another, may be newer than those known here.
+            Err(error) if is_wrong_signature(&error) && self.source.changed_since(keys.fetch).await => {
+                let newer = self.source.keys(header.kid.as_deref(), header.alg).await?;
+                self.verify_by(&newer.keys, &header, token)
             }
-            if !matches!(rejection, TokenError::Invalid(ref why) if why == WRONG_SIGNATURE) {
-                break;
-            }
+            verified => verified,
         }
-        Err(rejection)
+    }
+
+    fn generation(&self) -> u64 {
+        self.source.withdrawals()
     }
 }
 
 const WRONG_SIGNATURE: &str = "its signature is wrong";
+
+fn is_wrong_signature(error: &TokenError) -> bool {
+    matches!(error, TokenError::Invalid(why) if why == WRONG_SIGNATURE)
+}
 
 fn rejection_of(error: &ErrorKind) -> TokenError {
     match error {

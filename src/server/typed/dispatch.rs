@@ -204,7 +204,11 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         for part in &mut contents {
             part.complete(&uri, mime_type);
         }
-        let hint = if is_retry { CacheHint::default() } else { cache.unwrap_or(hint) };
+        let hint = match if is_retry { CacheHint::default() } else { cache.unwrap_or(hint) } {
+            // A shared cache would serve it to clients without the scopes.
+            hint if !found.scopes().is_empty() => CacheHint::private(hint.ttl()),
+            hint => hint,
+        };
         write(&ReadResult { hint: hint.known_to(&client), contents })
     }
 

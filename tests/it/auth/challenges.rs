@@ -124,6 +124,30 @@ async fn unverifiable_tokens_are_not_invalid_tokens() {
     assert_eq!(app.send(bearer(opening, "alice")).await.status, 200);
 }
 
+/// Rejects each token in its own way, by the name of the token.
+struct Rejects;
+
+impl TokenVerifier for Rejects {
+    async fn verify(&self, token: &str, _: &str) -> Result<AccessToken, TokenError> {
+        match token {
+            "expired" => Err(TokenError::Expired),
+            "forged" => Err(TokenError::Invalid("forged".into())),
+            "panics" => panic!("on purpose"),
+            _ => Err(TokenError::Foreign("unknown".into())),
+        }
+    }
+}
+
+/// The rejection of the verifier that knows a token is final, whatever the next one would say.
+#[tokio::test(start_paused = true)]
+async fn the_verifier_that_knows_a_token_decides() {
+    let app = protected(&resource_server(Rejects, |auth| auth.verifier(Away).verifier(people())), |service| service);
+    for (token, status) in [("expired", 401), ("forged", 401), ("panics", 503), ("mallory", 503), ("alice", 400)] {
+        let reply = app.send(bearer(request(Method::POST).message(ping(1)), token)).await;
+        assert_eq!(reply.status, status, "{token}");
+    }
+}
+
 /// States another resource as the audience.
 struct OfAnother;
 

@@ -230,6 +230,35 @@ async fn keys_can_be_rotated() {
     assert_eq!(status(&app, &old.sign(&claims)).await, 401);
 }
 
+/// Tokens without a key id: a signature that no known key fits causes a fetch.
+#[tokio::test]
+async fn keys_without_ids_can_be_rotated() {
+    let (old, new) = (Key::ec("old"), Key::ec("new"));
+    let server = AuthorizationServer::new(&[&old]).await;
+    let app = app(&server, |jwt| jwt.min_refresh_interval(Duration::ZERO));
+    let claims = server.claims(RESOURCE);
+    let nameless = |key: &Key| key.sign_as(&Header { kid: None, ..key.header() }, &claims);
+    assert_eq!(status(&app, &nameless(&old)).await, 200);
+    server.publish(&[&new]);
+    assert_eq!(status(&app, &nameless(&new)).await, 200);
+    // The remembered token of the withdrawn key is verified again.
+    assert_eq!(status(&app, &nameless(&old)).await, 401);
+}
+
+/// A key that was withdrawn while no token arrived is not accepted afterwards.
+#[tokio::test]
+async fn old_keys_are_fetched_before_they_are_used() {
+    let (old, new) = (Key::ec("old"), Key::ec("new"));
+    let server = AuthorizationServer::new(&[&old]).await;
+    let verifier = |jwt: JwtVerifierBuilder| jwt.min_refresh_interval(Duration::ZERO).max_key_age(Duration::ZERO);
+    let app = app(&server, verifier);
+    let claims = server.claims(RESOURCE);
+    assert_eq!(status(&app, &old.sign(&claims)).await, 200);
+    server.publish(&[&new]);
+    let later = with(claims, json!({"jti": "another"}));
+    assert_eq!(status(&app, &old.sign(&later)).await, 401);
+}
+
 /// While the authorization server is away, known keys are used, and all else is unavailable.
 #[tokio::test]
 async fn known_keys_outlive_their_server() {

@@ -1,5 +1,8 @@
 //! Principals of tokens: sessions belong to issuer, client and subject, whatever token is presented.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use axum::http::Method;
 use mcp_http::{AccessToken, Context, McpServer, McpService};
 use serde_json::json;
@@ -70,4 +73,29 @@ async fn the_token_is_an_extractor() {
     let refused = open_to_all.call_tool("whoami", json!({})).await.message().await;
     assert_eq!(refused["result"]["isError"], true, "{refused}");
     assert_eq!(text_of(app.send(bearer(modern_call("maybe", json!({})), "bob")).await).await, "bob");
+}
+
+/// A principal that was shut out does not come back with a token that is still valid.
+#[tokio::test(start_paused = true)]
+async fn a_remembered_token_can_be_rejected() {
+    let shut_out = Arc::new(AtomicBool::new(false));
+    let known = Arc::clone(&shut_out);
+    let auth = resource_server(people(), |auth| {
+        auth.accept_if(move |token| token.subject() != "alice" || !known.load(Ordering::Relaxed))
+    });
+    let app = App::of(McpService::builder(server())).layered(|router| router.layer(auth.layer()));
+    let (alice, bob) = (open(&app, "alice").await, open(&app, "bob").await);
+    let ping_of = |client: &Client, token: &str| bearer(client.request(Method::POST).message(ping(1)), token);
+    assert_eq!(app.send(ping_of(&alice, "alice")).await.status, 200);
+    shut_out.store(true, Ordering::Relaxed);
+    for request in [ping_of(&alice, "alice"), ping_of(&alice, "alice-too"), bearer(alice.request(Method::GET), "alice")]
+    {
+        let reply = app.send(request).await;
+        assert_eq!(reply.status, 401);
+        assert!(reply.header("www-authenticate").unwrap().contains("invalid_token"));
+    }
+    assert_eq!(app.send(ping_of(&bob, "bob")).await.status, 200);
+    let principal = AccessToken::new("https://login.example.com", "bob").with_client_id("cli").principal();
+    assert_eq!((auth.forget(&principal), auth.forget(&principal)), (1, 0));
+    assert_eq!(app.send(ping_of(&bob, "bob")).await.status, 200);
 }
