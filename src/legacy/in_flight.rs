@@ -1,5 +1,5 @@
-//! A call in flight: one request of an exchange, the base of its handler's context. It also records why the call
-//! is cancelled.
+//! A call in flight: one request of an exchange, and the base of its handler's context. It also
+//! records why the call is cancelled.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};

@@ -4,9 +4,9 @@
 //! these revisions legacy since 2026-07-28.)
 //!
 //! ```text
-//!  POST -> post -+-> initialize            GET -> get -> reader <----+
-//!                +-> exchange: work -> outbox -> engine (log) -> bell -+
-//!                +-> notification, answer, cancellation -> engine -> bell -> ticket
+//!  POST -> post -+-> initialize               GET -> get -> reader <------+
+//!                +-> exchange: driver -> outbox -> engine (log) -> signal -+
+//!                +-> notification, answer, cancellation -> engine -> signal -> call in flight
 //! ```
 //!
 //! The modules:
@@ -14,7 +14,9 @@
 //! | | contains |
 //! |---|---|
 //! | [`node`] | the legacy part of one service |
-//! | [`member`] | the service as a member of its engine |
+//! | [`member`] | the service as a member of its engine, as sessions know it |
+//! | [`request`], [`batch`] | what the edge admitted, and the requests in it |
+//! | [`start`] | the start of calls: a handler for each request |
 //! | [`session`] | a session in use on this node; the engine stores what must survive |
 //! | [`exchange`] | one POST with requests, and the stream it may become |
 //! | [`cells`] | the parts of calls and readers that signals reach |

@@ -112,9 +112,9 @@ async fn calls<S: Clone + Send + Sync + 'static>(
     if let Some(refused) = rejected {
         exchange.keep_answers(refused);
     }
-    let (tickets, handlers) = start(&exchange, server, &state, (incoming.parts, incoming.share), requests);
-    session.register(stream, &tickets);
-    Ok(answer(exchange, tickets, handlers, form).await)
+    let (calls, handlers) = start(&exchange, server, &state, (incoming.parts, incoming.share), requests);
+    session.register(stream, &calls);
+    Ok(answer(exchange, calls, handlers, form).await)
 }
 
 /// Returns the ids of the requests. There is nearly always one, which is borrowed.

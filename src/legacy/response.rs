@@ -45,7 +45,7 @@ pub(super) struct Form {
 /// Runs the handlers of an exchange until the form of the response is determined.
 pub(super) async fn answer(
     exchange: Arc<Exchange>,
-    tickets: Vec<Arc<InFlight>>,
+    calls: Vec<Arc<InFlight>>,
     handlers: Handlers,
     mut form: Form,
 ) -> Outcome {
@@ -56,19 +56,19 @@ pub(super) async fn answer(
         // One status covers all calls of the batch.
         exchange.begin_response();
     }
-    let mut work = Work::new(&exchange, tickets, handlers);
+    let mut work = Work::new(&exchange, calls, handlers);
     let silence = (form.mode == ResponseMode::Auto).then_some(exchange.node().core.settings.streams.stream_after);
     let finished = inline(&mut work, &exchange, silence).await;
     if finished && !exchange.is_streaming() {
-        return at_once(&exchange, &work.tickets, &form);
+        return at_once(&exchange, &work.calls, &form);
     }
     if finished && exchange.log().is_some() {
         // Nothing was written without a reader, so there is nothing to read.
-        return unanswered(&work.tickets, &form);
+        return unanswered(&work.calls, &form);
     }
     let mut outcome = match exchange.denied().filter(|_| !form.batch) {
         Some(denied) => exchange.rejection(denied).into(),
-        None => stream(&exchange, &work.tickets, &mut form).await,
+        None => stream(&exchange, &work.calls, &mut form).await,
     };
     if !matches!(outcome, Outcome::Rejected(..)) {
         // Messages that waited for the reader are written now, and are sent together with the head.
@@ -80,8 +80,8 @@ pub(super) async fn answer(
     if let Outcome::Rejected(_, id) = &mut outcome {
         // The client learns that its calls failed, so they must not continue unnoticed.
         exchange.reject();
-        work.tickets.iter().for_each(|in_flight| in_flight.cancel(Cause::Refused));
-        *id = work.tickets.first().map(|in_flight| RequestId::clone(in_flight.id()));
+        work.calls.iter().for_each(|call| call.cancel(Cause::Refused));
+        *id = work.calls.first().map(|call| RequestId::clone(call.id()));
     }
     work.move_to_task();
     outcome
@@ -113,7 +113,7 @@ async fn inline(work: &mut Work, exchange: &Exchange, silence: Option<Duration>)
 }
 
 /// Returns the response for handlers that ended without streaming.
-fn at_once(exchange: &Exchange, tickets: &[Arc<InFlight>], form: &Form) -> Outcome {
+fn at_once(exchange: &Exchange, calls: &[Arc<InFlight>], form: &Form) -> Outcome {
     let (mut answers, denied) = exchange.take_answers();
     if form.batch && !answers.is_empty() {
         return Outcome::Json(write::batch(&answers));
@@ -121,34 +121,34 @@ fn at_once(exchange: &Exchange, tickets: &[Arc<InFlight>], form: &Form) -> Outco
     match (answers.pop(), denied) {
         (Some(answer), None) => Outcome::Json(answer),
         (Some(_), Some(denied)) => {
-            Outcome::Rejected(exchange.rejection(denied), tickets.first().map(|it| it.id().clone()))
+            Outcome::Rejected(exchange.rejection(denied), calls.first().map(|call| call.id().clone()))
         }
-        (None, _) => unanswered(tickets, form),
+        (None, _) => unanswered(calls, form),
     }
 }
 
 /// Returns the response to calls without an answer. A client that cancelled its call receives no
 /// answer (2025-11-25, "Cancellation"), but it needs a complete response.
-fn unanswered(tickets: &[Arc<InFlight>], form: &Form) -> Outcome {
+fn unanswered(calls: &[Arc<InFlight>], form: &Form) -> Outcome {
     if form.batch {
-        let errors = tickets.iter().filter_map(|in_flight| in_flight.cut_off());
+        let errors = calls.iter().filter_map(|call| call.cut_off());
         let errors: Vec<Bytes> = errors.collect();
         if !errors.is_empty() {
             return Outcome::Json(write::batch(&errors));
         }
     }
-    let of = |cause| tickets.iter().find(|in_flight| in_flight.cause() == Some(cause));
-    if let Some(in_flight) = of(Cause::SessionEnded) {
-        return Outcome::Rejected(Rejection::SessionEnded, Some(in_flight.id().clone()));
+    let of = |cause| calls.iter().find(|call| call.cause() == Some(cause));
+    if let Some(call) = of(Cause::SessionEnded) {
+        return Outcome::Rejected(Rejection::SessionEnded, Some(call.id().clone()));
     }
-    if let Some(in_flight) = of(Cause::GivenUp) {
-        return Outcome::Rejected(Rejection::Internal, Some(in_flight.id().clone()));
+    if let Some(call) = of(Cause::GivenUp) {
+        return Outcome::Rejected(Rejection::Internal, Some(call.id().clone()));
     }
     if form.mode == ResponseMode::Json { Outcome::Accepted } else { Outcome::ShortStream(None) }
 }
 
 /// Returns a streamed response: a cursor on what the handlers write.
-async fn stream(exchange: &Arc<Exchange>, tickets: &[Arc<InFlight>], form: &mut Form) -> Outcome {
+async fn stream(exchange: &Arc<Exchange>, calls: &[Arc<InFlight>], form: &mut Form) -> Outcome {
     if let (Delivery::Queue(_), Some(reader)) = (exchange.outlet(), form.queue.take()) {
         return Outcome::Stream { prelude: None, source: Box::new(reader) };
     }
@@ -158,7 +158,7 @@ async fn stream(exchange: &Arc<Exchange>, tickets: &[Arc<InFlight>], form: &mut 
     let streams = &node.core.settings.streams;
     match LogReader::open(node, session, exchange.principal(), stream, Some(0), true).await {
         Ok((reader, _)) => {
-            let reader = reader.of_calls(tickets.iter().map(|call| Arc::clone(call) as _).collect());
+            let reader = reader.of_calls(calls.iter().map(|call| Arc::clone(call) as _).collect());
             let primes = streams.resumable && exchange.version().has_priming();
             let prelude = primes.then(|| Frame::Prime(reader.position()));
             if let Some(send_off) = exchange.attached() {
@@ -170,11 +170,11 @@ async fn stream(exchange: &Arc<Exchange>, tickets: &[Arc<InFlight>], form: &mut 
         // signal for it was lost.
         Err(error) if error.kind() == StoreErrorKind::NotFound => {
             match node.core.engine.load(session.info.id, exchange.principal()).await {
-                Ok(_) => tickets.iter().for_each(|in_flight| in_flight.cancel(Cause::GivenUp)),
-                Err(_) => tickets.iter().for_each(|in_flight| in_flight.cancel(Cause::SessionEnded)),
+                Ok(_) => calls.iter().for_each(|call| call.cancel(Cause::GivenUp)),
+                Err(_) => calls.iter().for_each(|call| call.cancel(Cause::SessionEnded)),
             }
             exchange.reject();
-            unanswered(tickets, form)
+            unanswered(calls, form)
         }
         Err(error) if error.kind() == StoreErrorKind::Full => {
             Rejection::TooManyStreams { limit: node.core.settings.policy().max_streams }.into()
@@ -187,7 +187,7 @@ async fn stream(exchange: &Arc<Exchange>, tickets: &[Arc<InFlight>], form: &mut 
 /// can receive its answers.
 struct Work {
     exchange: Arc<Exchange>,
-    tickets: Vec<Arc<InFlight>>,
+    calls: Vec<Arc<InFlight>>,
     future: Option<BoxFuture<'static, ()>>,
     /// Keeps a draining service waiting until the work has finished and its response is being sent.
     /// It does not belong to the exchange, which a retained context may keep alive.
@@ -195,10 +195,10 @@ struct Work {
 }
 
 impl Work {
-    fn new(exchange: &Arc<Exchange>, tickets: Vec<Arc<InFlight>>, handlers: Handlers) -> Self {
+    fn new(exchange: &Arc<Exchange>, calls: Vec<Arc<InFlight>>, handlers: Handlers) -> Self {
         let active = Some(exchange.node().core.running.token());
         let future: BoxFuture<'static, ()> = Box::pin(run(Arc::clone(exchange), handlers));
-        Self { exchange: Arc::clone(exchange), tickets, future: Some(future), active }
+        Self { exchange: Arc::clone(exchange), calls, future: Some(future), active }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -227,7 +227,7 @@ impl Work {
             return;
         }
         let (exchange, active) = (Arc::clone(&self.exchange), self.active.take());
-        let tickets = std::mem::take(&mut self.tickets);
+        let calls = std::mem::take(&mut self.calls);
         self.exchange.node().core.tasks.spawn(async move {
             let left = async {
                 match exchange.outlet() {
@@ -238,7 +238,7 @@ impl Work {
             tokio::select! {
                 biased;
                 () = &mut future => {}
-                () = left => abandon(&exchange, &tickets, future),
+                () = left => abandon(&exchange, &calls, future),
             }
             undone.disarm();
             drop(active);
@@ -257,8 +257,8 @@ fn discard_undone(exchange: &Exchange) {
 }
 
 /// Cancels the calls that still run, because no client can receive their answers.
-fn abandon(exchange: &Exchange, tickets: &[Arc<InFlight>], work: BoxFuture<'static, ()>) {
-    tickets.iter().for_each(|in_flight| in_flight.cancel(Cause::Client));
+fn abandon(exchange: &Exchange, calls: &[Arc<InFlight>], work: BoxFuture<'static, ()>) {
+    calls.iter().for_each(|call| call.cancel(Cause::Client));
     drop(work);
     exchange.end();
     tracing::debug!("cancelled: the client has left");
@@ -269,7 +269,7 @@ impl Drop for Work {
         if self.exchange.session().is_some() {
             self.move_to_task();
         } else if let Some(work) = self.future.take() {
-            abandon(&self.exchange, &self.tickets, work);
+            abandon(&self.exchange, &self.calls, work);
         }
     }
 }

@@ -111,6 +111,6 @@ async fn calls<S: Clone + Send + Sync + 'static>(
     if let Some(refused) = rejected {
         exchange.keep_answers(refused);
     }
-    let (tickets, handlers) = start(&exchange, server, &state, (incoming.parts, incoming.share), requests);
-    Ok(answer(exchange, tickets, handlers, form).await)
+    let (calls, handlers) = start(&exchange, server, &state, (incoming.parts, incoming.share), requests);
+    Ok(answer(exchange, calls, handlers, form).await)
 }

@@ -5,7 +5,7 @@
 //! ```text
 //!  POST -> post: admit -> round -> run -> answer: JSON, or a stream of what the handler sends
 //!                  +----> discover
-//!                  +----> listen: a stream of what changes <- listening <- bell
+//!                  +----> listen: a stream of what changes <- subscriptions <- signal
 //! ```
 //!
 //! The modules:
