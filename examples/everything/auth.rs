@@ -56,7 +56,7 @@ pub(crate) fn resource_server(
         .required_scopes(&cli.scope)
         .scopes_supported(&cli.scope)
         .verifier(fixed)
-        .verifier(JwtVerifier::builder(issuer).build()?)
+        .verifier(JwtVerifier::builder(issuer).leeway(std::time::Duration::from_secs(cli.token_leeway)).build()?)
         .root_metadata(true)
         .build()?;
     Ok(Some(move |app: axum::Router| app.layer(auth.layer()).merge(auth.metadata_router())))

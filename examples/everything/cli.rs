@@ -245,6 +245,11 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "SCOPE", requires = "resource")]
     pub(crate) scope: Vec<String>,
 
+    /// Seconds by which the clocks of this machine and the authorization server may differ.
+    #[cfg(feature = "auth-http")]
+    #[arg(long, default_value_t = 30, requires = "resource")]
+    pub(crate) token_leeway: u64,
+
     /// Scope that calls of the tool NAME need. Repeatable.
     #[cfg(feature = "auth-http")]
     #[arg(long, value_name = "NAME=SCOPE", requires = "resource", value_parser = crate::auth::tool_scope)]

@@ -19,9 +19,9 @@ use super::session::LiveSession;
 use crate::core::LogLine;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
 use crate::identity::Principal;
-use crate::message::{ProtocolVersion, RawJson, RequestId, write};
+use crate::message::{RawJson, RequestId, write};
 use crate::store::{Attach, Attached, EngineFuture, Loaded, Page, STANDALONE, Stored, StreamNo};
-use crate::streams::{EventId, Frame, Frames, Source};
+use crate::streams::{EventId, Expiry, Frame, Frames, Source};
 
 /// A cursor on a log, as the source of a response. Dropping it detaches it from the log.
 pub(super) struct LogReader {
@@ -32,6 +32,8 @@ pub(super) struct LogReader {
     /// The number of the last event delivered.
     cursor: u64,
     waiting: Wait,
+    /// The access token of the request has expired, and the stream is about to end.
+    is_expired: bool,
     /// The calls whose answers the client awaits on this response, as far as this node knows them.
     calls: Vec<Arc<dyn RunningCall>>,
 }
@@ -65,6 +67,13 @@ const PAGE_BYTES: usize = 64 << 10;
 /// is lost.
 const DETACH_GRACE: Duration = Duration::from_secs(2);
 
+/// How much later than the standalone stream of its client the stream of a call ends when their
+/// token expires. By then the client has come back for the standalone stream with a fresh token.
+/// Clients that learn of the expiry by two streams at once renew their token twice, and the second
+/// time makes authorization servers that rotate refresh tokens end the authorization. The official
+/// TypeScript client 1.32 also forgets which stream it resumed if it has to renew its token for it.
+const CALL_DELAY: Duration = Duration::from_secs(5);
+
 impl LogReader {
     /// Attaches a reader to a log after the event `after`. With `None` it starts at the first event
     /// that no reader has received. If there is a reader, `takeover` determines whether it is
@@ -87,6 +96,7 @@ impl LogReader {
             generation: 0,
             cursor: 0,
             waiting: Wait::Signal,
+            is_expired: false,
             calls: Vec::new(),
         };
         let id = session.info.id;
@@ -271,16 +281,17 @@ impl Source for LogReader {
         }
     }
 
-    fn expire(&mut self, _: &mut Context<'_>) -> Option<Frames> {
-        let (resumable, version) = (self.node.core.settings.streams.resumable, self.session.info.version);
-        can_come_back(resumable, self.cell.stream(), version).then(|| self.come_back())
+    fn expire(&mut self, _: &mut Context<'_>) -> Expiry {
+        let is_call = self.cell.stream() != STANDALONE;
+        if is_call && !(self.node.core.settings.streams.resumable && self.session.info.version.has_priming()) {
+            // The client may have no event id yet.
+            return Expiry::GoesOn;
+        }
+        if is_call && !std::mem::replace(&mut self.is_expired, true) {
+            return Expiry::EndsIn(CALL_DELAY);
+        }
+        Expiry::Ends(self.come_back())
     }
-}
-
-/// A client can come back to the standalone stream, and to the stream of a call if it has an event
-/// id from the start.
-fn can_come_back(resumable: bool, stream: StreamNo, version: ProtocolVersion) -> bool {
-    stream == STANDALONE || (resumable && version.has_priming())
 }
 
 impl Drop for LogReader {

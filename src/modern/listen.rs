@@ -32,7 +32,7 @@ use crate::server::change::Change;
 use crate::server::server_trait::ErasedServer;
 use crate::server::{Context, Discover};
 use crate::settings::ResponseMode;
-use crate::streams::{Frame, Frames, Source};
+use crate::streams::{Expiry, Frame, Frames, Source};
 
 pub(super) const METHOD: &str = "subscriptions/listen";
 
@@ -210,11 +210,11 @@ impl Source for SubscriptionStream {
         Poll::Ready(Frames { frames: frames.collect(), last })
     }
 
-    fn expire(&mut self, cx: &mut TaskContext<'_>) -> Option<Frames> {
+    fn expire(&mut self, cx: &mut TaskContext<'_>) -> Expiry {
         self.subscription_entry.end();
         match self.poll_next(cx) {
-            Poll::Ready(frames) => Some(frames),
-            Poll::Pending => None,
+            Poll::Ready(frames) => Expiry::Ends(frames),
+            Poll::Pending => Expiry::GoesOn,
         }
     }
 }

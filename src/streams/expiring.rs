@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::{Sleep, sleep};
 
-use super::frame::{Frames, Source};
+use super::frame::{Expiry, Frames, Source};
 
 /// A source that ends with the access token of its client.
 #[derive(Debug)]
@@ -52,8 +52,9 @@ impl Source for Expiring {
             }
             match mem::replace(&mut self.stage, Stage::Ending) {
                 Stage::Valid(_, grace) => match self.source.expire(cx) {
-                    Some(frames) => return Poll::Ready(frames),
-                    None => self.stage = Stage::Grace(Box::pin(sleep(grace))),
+                    Expiry::Ends(frames) => return Poll::Ready(frames),
+                    Expiry::EndsIn(delay) => self.stage = Stage::Valid(Box::pin(sleep(delay)), grace),
+                    Expiry::GoesOn => self.stage = Stage::Grace(Box::pin(sleep(grace))),
                 },
                 Stage::Grace(_) | Stage::Ending => {
                     return Poll::Ready(Frames { frames: Vec::new(), last: true });

@@ -29,18 +29,27 @@ pub(crate) struct Frames {
     pub(crate) last: bool,
 }
 
+/// What a source does when the access token of its client has expired.
+#[derive(Debug)]
+pub(crate) enum Expiry {
+    /// It sends these frames, which may be the last.
+    Ends(Frames),
+    /// It ends after this time.
+    EndsIn(Duration),
+    /// It goes on, because its client could not continue it elsewhere.
+    GoesOn,
+}
+
 /// The source of a streamed response. It is dropped when the client disconnects or has received
 /// everything.
 pub(crate) trait Source: fmt::Debug + Send {
     /// Returns everything that can be sent now: at least one frame, or the end.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Frames>;
 
-    /// Ends the stream, because the access token of its client has expired: returns its next frames,
-    /// which may be the last. Returns `None` if the client cannot continue it elsewhere; then it
-    /// goes on.
-    fn expire(&mut self, cx: &mut Context<'_>) -> Option<Frames> {
+    /// Ends the stream, because the access token of its client has expired.
+    fn expire(&mut self, cx: &mut Context<'_>) -> Expiry {
         let _ = cx;
-        None
+        Expiry::GoesOn
     }
 
     /// Returns how many bytes are kept for this response alone.

@@ -9,5 +9,5 @@ mod queue;
 
 pub(crate) use event_id::EventId;
 pub(crate) use expiring::Expiring;
-pub(crate) use frame::{Frame, Frames, Source};
+pub(crate) use frame::{Expiry, Frame, Frames, Source};
 pub(crate) use queue::{HIGH_WATER, Queue, QueueReader};
