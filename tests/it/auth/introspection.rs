@@ -12,7 +12,7 @@ use crate::support::{App, RequestExt, initialize, request};
 
 fn app(server: &AuthorizationServer, change: impl FnOnce(IntrospectionBuilder) -> IntrospectionBuilder) -> App {
     let builder = Introspection::builder(&server.issuer, format!("{}/introspect", server.issuer));
-    let verifier = change(builder.client_secret("mcp server", "s:ecret").timeout(SLOW_MACHINE)).build().unwrap();
+    let verifier = change(builder.client_secret("mcp server", "a:b").timeout(SLOW_MACHINE)).build().unwrap();
     protected(&resource_server(verifier, |auth| auth), |service| service)
 }
 
@@ -57,8 +57,8 @@ async fn tokens_are_valid_as_introspection_reports() {
     assert_eq!(status(&app, "good").await, 200);
     assert_eq!(server.count("/introspect"), asked, "it is remembered");
     let (authorization, form) = server.forms().remove(0);
-    // "mcp%20server:s%3Aecret" (RFC 6749, 2.3.1).
-    assert_eq!(authorization, "Basic bWNwJTIwc2VydmVyOnMlM0FlY3JldA==");
+    // "mcp%20server:a%3Ab" (RFC 6749, 2.3.1).
+    assert_eq!(authorization, "Basic bWNwJTIwc2VydmVyOmElM0Fi");
     assert_eq!(form, "token=good&token_type_hint=access_token");
 }
 
