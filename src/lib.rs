@@ -50,7 +50,7 @@
 //! | [`message`] | JSON-RPC: ids and parameters as exact text |
 //! | [`store`] | the engines that keep sessions and tasks: the interface, its contract, and engines in memory, files and Redis |
 //! | `RmcpServer` (feature `rmcp`) | serving a server written against rmcp |
-//! | [`guide`] | guides: [mounting](guide::mounting), layers, tests and shutdown; [authorization](guide::authorization); [every setting](guide::settings); [every rejection](guide::refusals); sessions that [outlive the process](guide::durable) or [belong to many nodes](guide::nodes); [coming from another SDK](guide::migrating); [published advisories](guide::advisories), one by one |
+//! | [`guide`] | guides: [mounting](guide::mounting), layers, tests and shutdown; [authorization](guide::authorization); [every setting](guide::settings); [every rejection](guide::refusals); sessions that [outlive the process](guide::durable) or [belong to many nodes](guide::nodes); [extensions and skills](guide::extensions); [coming from another SDK](guide::migrating); [published advisories](guide::advisories), one by one |
 //! | [`error`] | rejections of requests, and all other errors |
 //!
 //! # Words
@@ -81,6 +81,7 @@
 //! | `auth` | an OAuth 2.1 resource server: metadata, challenges, and verifiers of your own |
 //! | `auth-http` | verifiers that ask the authorization server: JWT by its keys, introspection |
 //! | `cors` | tower-http's CORS layer with the headers of MCP |
+//! | `skills` | skills that are read from folders |
 //! | `rmcp` | serving servers written against rmcp |
 //! | `testing` | the contract suite of session engines |
 

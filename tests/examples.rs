@@ -145,6 +145,16 @@ fn hello_adds_two_numbers() {
     assert!(answer.contains(r#""structuredContent":{"total":3}"#), "{answer}");
 }
 
+#[cfg(feature = "skills")]
+#[test]
+fn skills_serves_its_folder() {
+    let skills = Example::start("skills");
+    let session = skills.open("");
+    let list = r#"{"jsonrpc":"2.0","id":1,"method":"skills/list"}"#;
+    let answer = skills.send(&format!("POST /mcp HTTP/1.1\r\n{session}"), list);
+    assert!(answer.contains(r#""uri":"skill://release-notes/templates/minor.md""#), "{answer}");
+}
+
 /// Runs with the feature, as does each test of an example that needs one.
 #[cfg(feature = "rmcp")]
 #[test]

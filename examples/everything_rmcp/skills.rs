@@ -1,6 +1,5 @@
-//! A skill: a folder of files, read as resources, that tells a model how to do something. This
-//! crate has no skills of its own. Serving those of rmcp shows that a handler may have methods that
-//! the transport does not know.
+//! A skill: a folder of files, read as resources, that tells a model how to do something. Those
+//! of rmcp show that a handler may have methods that the transport does not know.
 
 use rmcp::ErrorData;
 use rmcp::model::{DIRECTORY_MIME_TYPE, Resource, Skill, SkillFrontmatter, SkillResource, SkillResources};

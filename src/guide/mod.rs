@@ -9,6 +9,9 @@ pub mod authorization {}
 #[doc = include_str!("durable.md")]
 pub mod durable {}
 
+#[doc = include_str!("extensions.md")]
+pub mod extensions {}
+
 #[doc = include_str!("migrating.md")]
 pub mod migrating {}
 

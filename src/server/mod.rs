@@ -15,6 +15,7 @@
 //! | request input from the user, the model or the roots of the client | [`Form`], [`Elicit`], [`ElicitUrl`], [`Sample`], [`ListRoots`] |
 //! | complete the values of arguments | [`CompletionRequest`] |
 //! | declare an extension of the protocol, and serve methods of your own | [`ProtocolExtension`], [`McpServer::method`], [`Context::client_extension`] |
+//! | serve skills: instructions with files, from values or a folder | [`Skill`] |
 //! | change tools, resources and prompts while serving | [`Catalog`] |
 //! | let clients cache results | [`CacheHint`], [`Cached`] |
 //! | serve another framework in place of [`McpServer`] | [`Server`], at the level of JSON-RPC |
@@ -45,6 +46,7 @@ mod schema;
 pub(crate) mod server_trait;
 mod session;
 pub(crate) mod session_access;
+mod skill;
 mod tool;
 pub(crate) mod typed;
 
@@ -74,6 +76,9 @@ pub use resource::{Resource, ResourceTemplate};
 pub(crate) use schema::plain_schemas;
 pub use server_trait::{Call, Discover, Initialize, Notification, Server};
 pub use session::{Session, WeakSession};
+pub use skill::Skill;
+#[cfg(feature = "skills")]
+pub use skill::SkillError;
 pub use tool::{
     CallToolResult, Internal, IntoToolError, IntoToolResult, ResultForm, TaskSupport, Tool, ToolAnnotations, ToolError,
 };

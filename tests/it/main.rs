@@ -82,6 +82,8 @@ mod session_ends;
 mod sessions;
 mod settings;
 mod shutdown;
+#[cfg(feature = "skills")]
+mod skills;
 mod slow_clients;
 mod smoke;
 mod stalled;

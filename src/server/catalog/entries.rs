@@ -16,6 +16,9 @@ pub(crate) trait Item {
     /// The member of the result that holds the list; also the tag of its cursors.
     const LIST: &'static str;
 
+    /// The size at which a page ends before it has all its items.
+    const MAX_PAGE_BYTES: usize = usize::MAX;
+
     fn key(&self) -> &str;
 
     /// Returns the scopes that a request needs.
@@ -119,9 +122,15 @@ impl<T: Item> Entries<T> {
         };
         let shown = self.rendered.range(from..).filter(|(number, _)| !hidden.contains(number));
         let mut rest = shown.map(|(number, item)| (number, item.of(era)));
-        let mut out = String::with_capacity(
-            128 + rest.clone().take(size).map(|(_, json)| json.as_str().len() + 1).sum::<usize>(),
-        );
+        let (mut count, mut bytes) = (0, 128);
+        for (_, json) in rest.clone().take(size) {
+            let more = bytes + json.as_str().len() + 1;
+            if count > 0 && more > T::MAX_PAGE_BYTES {
+                break;
+            }
+            (count, bytes) = (count + 1, more);
+        }
+        let mut out = String::with_capacity(bytes);
         out.push('{');
         if let Some(hint) = hint {
             hint.write(&mut out);
@@ -131,7 +140,7 @@ impl<T: Item> Entries<T> {
         out.push_str(T::LIST);
         out.push_str("\":[");
         let mut last = None;
-        for (number, json) in rest.by_ref().take(size) {
+        for (number, json) in rest.by_ref().take(count) {
             if last.is_some() {
                 out.push(',');
             }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::store::{Edit, Op, Store};
 use crate::error::ConfigError;
-use crate::server::{Prompt, Resource, ResourceTemplate, Tool};
+use crate::server::skill::{SkillChange, SkillEdit};
+use crate::server::{Prompt, Resource, ResourceTemplate, Skill, Tool};
 
 /// A handle to the tools, resources and prompts of a server, from
 /// [`McpServer::catalog`](crate::McpServer::catalog). Cheap to clone.
@@ -94,6 +95,34 @@ impl<S> Catalog<S> {
     #[allow(clippy::must_use_candidate)]
     pub fn remove_prompt(&self, name: &str) -> bool {
         self.store.edit(Edit::Prompt(Op::Remove(name.to_owned()))).unwrap_or(false)
+    }
+}
+
+impl<S: Send + Sync + 'static> Catalog<S> {
+    /// Adds a skill, or replaces the one of the same URI at its position in the list.
+    ///
+    /// # Errors
+    ///
+    /// If it breaks a rule of Agent Skills, or exceeds a limit of the extension, see [`Skill::new`].
+    pub fn insert_skill(&self, skill: Skill) -> Result<(), ConfigError> {
+        self.store.edit(Edit::Skills(SkillEdit::of([skill], SkillChange::Put)?)).map(drop)
+    }
+
+    /// Makes these the only skills, in one step, for example those of a folder that changed
+    /// (`Skill::all_in`). Returns `true` if clients see a difference. They learn then that the list
+    /// of resources changed, and subscribers of a file that it has new contents.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`Catalog::insert_skill`], for any of them; nothing changes then.
+    pub fn set_skills(&self, skills: impl IntoIterator<Item = Skill>) -> Result<bool, ConfigError> {
+        self.store.edit(Edit::Skills(SkillEdit::of(skills, SkillChange::Set)?))
+    }
+
+    /// Removes a skill by the URI of its `SKILL.md`. Returns `true` if it existed.
+    #[allow(clippy::must_use_candidate)]
+    pub fn remove_skill(&self, uri: &str) -> bool {
+        self.store.edit(Edit::RemoveSkill(uri.to_owned())).unwrap_or(false)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::identity::Scopes;
 use crate::message::canonical;
 use crate::server::extension::{Method, Notice};
 use crate::server::resource::{Pattern, decoded};
+use crate::server::skill::{SkillEdit, SkillFile, Skills};
 use crate::server::{Prompt, Resource, ResourceTemplate, Tool};
 
 /// The tools, resources and prompts of a server, shared by its clones, its mounts and its
@@ -38,6 +39,7 @@ pub(crate) struct Tables<S> {
     /// Methods and notifications of the server's own.
     pub(crate) methods: Entries<Method<S>>,
     pub(crate) notices: Entries<Notice<S>>,
+    pub(crate) skills: Skills,
     /// At least one item requires scopes.
     pub(crate) has_scopes: bool,
     /// From the URI of a template to its key.
@@ -52,6 +54,9 @@ pub(crate) enum Edit<S> {
     Prompt(Op<Prompt<S>>),
     Method(Op<Method<S>>),
     Notice(Op<Notice<S>>),
+    Skills(SkillEdit<S>),
+    /// The URI of the `SKILL.md` of a skill that goes.
+    RemoveSkill(String),
 }
 
 /// A change of one item.
@@ -68,6 +73,8 @@ pub(crate) enum Found<S> {
     Fixed(Arc<Resource<S>>),
     /// A template, with the values of its variables.
     Matched(Arc<ResourceTemplate<S>>, Vec<(String, String)>),
+    /// A file of a skill, other than its `SKILL.md`.
+    File(SkillFile),
 }
 
 impl<S> Found<S> {
@@ -76,6 +83,7 @@ impl<S> Found<S> {
         match self {
             Self::Fixed(resource) => &resource.scopes,
             Self::Matched(template, _) => &template.scopes,
+            Self::File(file) => &file.scopes,
         }
     }
 }
@@ -105,9 +113,11 @@ impl<S> Store<S> {
         let announce = edit.announcement();
         let mut followers = lock(&self.followers);
         let forward: Vec<_> = followers.iter().map(|follower| follower.bind(&edit)).collect();
-        let changed = {
+        let (changed, updated) = {
             let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
-            Arc::make_mut(&mut *tables).apply(edit)?
+            let before = tables.skills.clone();
+            let changed = Arc::make_mut(&mut *tables).apply(edit)?;
+            (changed, before.updated(&tables.skills))
         };
         let mut alive = forward.into_iter().map(|forward| forward());
         followers.retain(|_| alive.next().unwrap_or(false));
@@ -117,6 +127,8 @@ impl<S> Store<S> {
             // Cloned, so that an announcement never runs under the lock.
             let mounts = lock(&self.mounts).clone();
             mounts.iter().for_each(announce);
+            let files = mounts.iter().flat_map(|mount| updated.iter().map(move |uri| (mount, uri)));
+            files.for_each(|(mount, uri)| mount.resource_updated(uri));
         }
         Ok(changed)
     }
@@ -159,6 +171,7 @@ impl<S> Tables<S> {
             prompts: Entries::default(),
             methods: Entries::default(),
             notices: Entries::default(),
+            skills: Skills::default(),
             has_scopes: false,
             routes: matchit::Router::new(),
         }
@@ -169,6 +182,9 @@ impl<S> Tables<S> {
         let uri = canonical(uri);
         if let Some(resource) = self.resources.get(&uri) {
             return Some(Found::Fixed(Arc::clone(resource)));
+        }
+        if let Some(file) = self.skills.file(&uri) {
+            return Some(Found::File(file.clone()));
         }
         let matched = self.routes.at(&uri).ok()?;
         let template = self.templates.get(matched.value)?;
@@ -212,6 +228,8 @@ impl<S> Tables<S> {
             Edit::Template(op) => self.apply_template(op),
             Edit::Method(op) => apply_to(&mut self.methods, "method", op),
             Edit::Notice(op) => apply_to(&mut self.notices, "notification", op),
+            Edit::Skills(edit) => self.apply_skills(edit),
+            Edit::RemoveSkill(uri) => Ok(self.remove_skill(&uri)),
         }
     }
 
@@ -255,6 +273,8 @@ impl<S: Clone + Send + Sync + 'static> Tables<S> {
             let accepted = bound.apply(edit);
             debug_assert!(accepted.is_ok(), "{accepted:?}");
         }
+        // The resources of their files are among those above.
+        bound.skills = self.skills.clone();
         bound
     }
 }
@@ -279,7 +299,9 @@ impl<S> Edit<S> {
         match self {
             Self::Tool(_) => McpHandle::tools_changed,
             Self::Prompt(_) => McpHandle::prompts_changed,
-            Self::Resource(_) | Self::Template(_) => McpHandle::resources_changed,
+            Self::Resource(_) | Self::Template(_) | Self::Skills(_) | Self::RemoveSkill(_) => {
+                McpHandle::resources_changed
+            }
             // Methods are not listed.
             Self::Method(_) | Self::Notice(_) => |_| (),
         }
@@ -295,6 +317,8 @@ impl<S: Clone + Send + Sync + 'static> Edit<S> {
             Self::Prompt(op) => Edit::Prompt(op.map(|item| item.with_state(state))),
             Self::Method(op) => Edit::Method(op.map(|item| item.with_state(state))),
             Self::Notice(op) => Edit::Notice(op.map(|item| item.with_state(state))),
+            Self::Skills(edit) => Edit::Skills(edit.with_state(state)),
+            Self::RemoveSkill(uri) => Edit::RemoveSkill(uri.clone()),
         }
     }
 }
@@ -347,6 +371,7 @@ impl<S> Clone for Tables<S> {
             prompts: self.prompts.clone(),
             methods: self.methods.clone(),
             notices: self.notices.clone(),
+            skills: self.skills.clone(),
             has_scopes: self.has_scopes,
             routes: self.routes.clone(),
         }

@@ -14,4 +14,5 @@ pub use method::IntoMethodResult;
 pub use protocol::ProtocolExtension;
 
 pub(crate) use method::{Method, Notice, arguments};
+pub(crate) use names::SKILLS;
 pub(crate) use protocol::Declaration;

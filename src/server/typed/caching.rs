@@ -7,9 +7,9 @@ use super::hints::Caching;
 use crate::server::CacheHint;
 
 impl<S> McpServer<S> {
-    /// Sets how long clients of 2026-07-28 may cache the lists of tools, prompts, resources and
-    /// templates and the result of `server/discover`, and who may share them (Caching). Default:
-    /// nothing is cached. The methods below override it for one of them. Contents of resources have
+    /// Sets how long clients of 2026-07-28 may cache the lists of tools, prompts, resources,
+    /// templates and skills and the result of `server/discover`, and who may share them (Caching).
+    /// Default: nothing is cached. The methods below override it for one of them. Contents of resources have
     /// their own hint ([`Resource::cache`](crate::server::Resource::cache)).
     ///
     /// Changes through a [`Catalog`](crate::server::Catalog) are announced, and subscribed clients
@@ -58,6 +58,13 @@ impl<S> McpServer<S> {
     #[must_use]
     pub fn cache_template_list(self, hint: CacheHint) -> Self {
         self.caching(|caching| caching.templates = Some(hint))
+    }
+
+    /// Sets the hint for the list of skills. Entries and files have that of
+    /// [`Skill::cache`](crate::server::Skill::cache).
+    #[must_use]
+    pub fn cache_skill_list(self, hint: CacheHint) -> Self {
+        self.caching(|caching| caching.skills = Some(hint))
     }
 
     fn caching(mut self, change: impl FnOnce(&mut Caching)) -> Self {

@@ -10,7 +10,8 @@ use super::policy::ScopePolicy;
 use crate::identity::Scopes;
 use crate::message::{ProtocolVersion, RawJson, TASKS};
 use crate::server::Icon;
-use crate::server::catalog::Store;
+use crate::server::catalog::{Store, Tables};
+use crate::server::extension::SKILLS;
 
 /// The default of [`McpServer::page_size`](crate::McpServer::page_size): more items than most servers
 /// have, so that most lists are one page, and few enough for one message.
@@ -139,19 +140,29 @@ impl Capabilities {
     }
 
     pub(super) fn of<S>(facts: &Facts, store: &Store<S>, has_session: bool) -> Self {
+        let mut extensions = facts.extensions.clone();
         let tables = store.tables();
+        if tables.skills.is_served {
+            extensions.insert(Arc::from(SKILLS), RawJson::trusted(r#"{"directoryRead":true}"#));
+        }
         let promise = has_session.then_some(true);
         let list = |offered: bool, subscribe: Option<bool>| {
             (offered || store.is_open()).then_some(Changing { list_changed: promise, subscribe })
         };
         Self {
             logging: Empty {},
-            extensions: facts.extensions.clone(),
+            extensions,
             completions: (tables.completes() || store.is_open()).then_some(Empty {}),
             prompts: list(!tables.prompts.is_empty(), None),
-            resources: list(!tables.resources.is_empty() || !tables.templates.is_empty(), promise),
+            resources: list(tables.has_resources(), promise),
             tools: list(!tables.tools.is_empty(), None),
         }
+    }
+}
+
+impl<S> Tables<S> {
+    fn has_resources(&self) -> bool {
+        !self.resources.is_empty() || !self.templates.is_empty() || self.skills.is_served
     }
 }
 
@@ -161,7 +172,8 @@ pub(super) fn has<S>(store: &Store<S>, method: &str) -> bool {
     let has = match method.split('/').next() {
         Some("tools") => !tables.tools.is_empty(),
         Some("prompts") => !tables.prompts.is_empty(),
-        Some("resources") => !tables.resources.is_empty() || !tables.templates.is_empty(),
+        Some("resources") => tables.has_resources(),
+        Some("skills") => return tables.skills.is_served,
         Some("completion") => tables.completes(),
         Some("tasks") => tables.has_tasks(),
         _ => return tables.methods.get(method).is_some(),

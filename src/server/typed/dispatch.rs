@@ -55,6 +55,9 @@ impl<S: Send + Sync + 'static> Server<S> for McpServer<S> {
                 let hides = |template: &ResourceTemplate<S>| self.is_hidden(&parts.extensions, &template.scopes);
                 self.list(&params, &context, caching.templates(), |tables| &tables.templates, hides)
             }
+            "resources/directory/read" => self.read_directory(&params),
+            "skills/list" => self.list_skills(&params, &context),
+            "skills/get" => self.get_skill(&params, &context),
             "resources/read" => self.read_resource(&params, parts, context, state).await,
             "resources/subscribe" => self.subscribe(&params, &parts.extensions, &context, true).await,
             "resources/unsubscribe" => self.subscribe(&params, &parts.extensions, &context, false).await,
@@ -109,7 +112,7 @@ impl<S: Send + Sync + 'static> Server<S> for McpServer<S> {
 }
 
 impl<S: Send + Sync + 'static> McpServer<S> {
-    fn list<T: Item>(
+    pub(super) fn list<T: Item>(
         &self,
         params: &Params,
         context: &Context,
@@ -192,6 +195,9 @@ impl<S: Send + Sync + 'static> McpServer<S> {
                 let call = CallParts::new(parts, context.of(&template.name), Arguments::Text(variables));
                 (template.run.run(call, state).await?, Found::Matched(template, Vec::new()))
             }
+            Some(Found::File(file)) => {
+                (Contents { parts: vec![file.read()], cache: Some(file.cache) }, Found::File(file))
+            }
         };
         let Contents { parts: mut contents, cache } = contents;
         if contents.is_empty() {
@@ -200,6 +206,7 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         let (mime_type, hint) = match &found {
             Found::Fixed(resource) => (resource.media_type(), resource.cache),
             Found::Matched(template, _) => (template.media_type(), template.cache),
+            Found::File(file) => (Some(file.media_type), file.cache),
         };
         for part in &mut contents {
             part.complete(&uri, mime_type);
@@ -396,7 +403,7 @@ fn unknown_resource(uri: &str) -> ErrorObject {
     ErrorObject::invalid_params("Unknown resource").with_data(&json!({ "uri": uri }))
 }
 
-fn write<T: Serialize>(result: &T) -> CallResult {
+pub(super) fn write<T: Serialize>(result: &T) -> CallResult {
     RawJson::from_value(result).map_err(|error| {
         tracing::error!(%error, "a result cannot be written");
         ErrorObject::internal()
@@ -407,10 +414,10 @@ fn write<T: Serialize>(result: &T) -> CallResult {
 type Named<'a> = (Cow<'a, str>, Option<RawJson>);
 
 /// The parameters of a call. Methods that need parameters reject a call without.
-struct Params(Option<RawJson>);
+pub(super) struct Params(Option<RawJson>);
 
 impl Params {
-    fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ErrorObject> {
+    pub(super) fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ErrorObject> {
         let Some(raw) = &self.0 else { return Err(ErrorObject::invalid_params("Invalid params: they are missing")) };
         // JSON-RPC also has parameters by position; MCP only uses names.
         if !raw.as_str().starts_with('{') {

@@ -11,6 +11,7 @@ pub(super) struct Caching {
     pub(super) prompts: Option<CacheHint>,
     pub(super) resources: Option<CacheHint>,
     pub(super) templates: Option<CacheHint>,
+    pub(super) skills: Option<CacheHint>,
 }
 
 impl Caching {
@@ -32,6 +33,10 @@ impl Caching {
 
     pub(super) fn templates(&self) -> CacheHint {
         self.or_all(self.templates)
+    }
+
+    pub(super) fn skills(&self) -> CacheHint {
+        self.or_all(self.skills)
     }
 
     fn or_all(&self, own: Option<CacheHint>) -> CacheHint {

@@ -10,6 +10,7 @@ mod fake;
 mod hints;
 mod policy;
 mod scopes;
+mod skills;
 #[cfg(test)]
 mod tests;
 
