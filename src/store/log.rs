@@ -452,7 +452,7 @@ mod tests {
     fn overflow_drops_the_oldest_notifications_and_keeps_questions_and_answers() {
         let mut log = StreamLog::new(Some(NODE));
         let small = Bounds { events: 2, bytes: 1 << 20 };
-        let request = Event { kind: EventKind::Request("q".into()), ..note("question") };
+        let request = Event { kind: EventKind::Request("q".into()), ..note("requests") };
         let events = vec![note("1"), request, note("3"), note("4"), note("5"), answer("6")];
         let appended = log.append(of(NODE, 1, events, true), small, Tick::default(), &mut ()).unwrap();
         assert_eq!(appended.dropped, 2);
@@ -504,11 +504,11 @@ mod tests {
     }
 
     #[test]
-    fn a_settled_question_makes_room_like_a_notification() {
+    fn settled_requests_are_dropped_like_notifications() {
         let mut log = StreamLog::new(None);
         let narrow = Bounds { events: 2, bytes: 1 << 20 };
         for number in 1..=1000 {
-            let request = Event { kind: EventKind::Request("q".into()), ..note("question") };
+            let request = Event { kind: EventKind::Request("q".into()), ..note("requests") };
             log.publish(request, narrow, &mut ());
             log.settle(number);
             log.settle(number);

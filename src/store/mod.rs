@@ -1,6 +1,7 @@
 //! The store: sessions, their streams and tasks, behind one interface with several engines.
 //!
-//! A [`SessionEngine`](engine::SessionEngine) makes atomically every decision that two nodes could disagree about:
+//! A [`SessionEngine`](engine::SessionEngine) makes atomically every decision that two nodes could
+//! disagree about:
 //!
 //! - whether a session exists and which principal owns it,
 //! - which calls are in flight,
@@ -8,8 +9,8 @@
 //! - which answer to a request to the client was the first,
 //! - which state a task is in.
 //!
-//! A [`SignalHandler`](engine::SignalHandler) receives signals that only wake a service. They may be lost, repeated or
-//! reordered without affecting correctness.
+//! A [`SignalHandler`](engine::SignalHandler) receives signals that only wake a service. They may
+//! be lost, repeated or reordered without affecting correctness.
 //!
 //! A task belongs to no session. It is a document that outlives the call that created it, so that a
 //! client can fetch the result later, from any node.

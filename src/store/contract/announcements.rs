@@ -63,25 +63,25 @@ pub async fn announcements_are_delivered_once(backend: &dyn Backend, nodes: Node
     let deaf = t.a.engine.deliver(deliver(&t.a, session, (0, before), 0, &["x"])).await;
     t.same(t.ok(deaf, "deliver").up_to, before, "what a session is due that never listened");
     let reader = t.ok(t.b.attach(session, STANDALONE, None).await, "attach");
-    t.same((reader.told, reader.newest, reader.revision), (before, before, 0), "where a new listener begins");
+    t.same((reader.told, reader.newest, reader.revision), (before, before, 0), "where a new reader begins");
     let number = t.ok(t.a.engine.announce("tools", 2).await, "announce");
     for (node, text) in [(&t.b, "tools"), (&t.a, "again"), (&t.b, "once more")] {
         let told = node.engine.deliver(deliver(node, session, (before, number), 0, &[text, "b"])).await;
-        t.same(t.ok(told, "deliver").up_to, number, "up to where the session is told");
+        t.same(t.ok(told, "deliver").up_to, number, "the position of the session");
     }
     let page = t.ok(t.b.read(session, STANDALONE, reader, 0, usize::MAX).await, "read");
     t.same(page.events, stored(1, &["tools", "b"]), "what its reader got");
     let next = t.ok(t.b.engine.announce("tools", 3).await, "announce");
     let nothing = t.a.engine.deliver(deliver(&t.a, session, (number, next), 0, &[])).await;
-    t.same(t.ok(nothing, "deliver").up_to, next, "up to where it is told of what it does not want");
+    t.same(t.ok(nothing, "deliver").up_to, next, "the position after changes that it does not want");
     let gone = t.a.engine.deliver(deliver(&t.a, SessionId::random(), (0, next), 0, &["x"])).await;
     t.rejected(gone, StoreErrorKind::NotFound, "deliver to an unknown session");
     t.ok(t.b.engine.detach(session, STANDALONE, reader.generation).await, "detach");
     let last = t.ok(t.b.engine.announce("tools", 4).await, "announce");
     let told = t.a.engine.deliver(deliver(&t.a, session, (next, last), 0, &["tools"])).await;
-    t.same(t.ok(told, "deliver while it does not listen").up_to, last, "up to where it is told");
+    t.same(t.ok(told, "deliver while no reader is attached").up_to, last, "the position of the session");
     let reader = t.ok(t.a.attach(session, STANDALONE, None).await, "attach");
-    t.same((reader.told, reader.newest), (last, last), "where a listener that comes back begins");
+    t.same((reader.told, reader.newest), (last, last), "where a returning reader begins");
     let page = t.ok(t.a.read(session, STANDALONE, reader, reader.after, usize::MAX).await, "read");
     t.same(page.events, stored(3, &["tools"]), "what it missed");
 }
@@ -112,7 +112,7 @@ pub async fn a_delivery_knows_what_the_session_wants(backend: &dyn Backend, node
     });
     t.same(t.ok(begun.await, "begin").revision, 2, "the revision that a call begins with");
     let told = t.b.engine.deliver(deliver(&t.b, session, (reader.told, number), 2, &["new"])).await;
-    t.same(t.ok(told, "deliver").up_to, number, "up to where it is told");
+    t.same(t.ok(told, "deliver").up_to, number, "the position of the session");
     let page = t.ok(t.b.read(session, STANDALONE, reader, 0, usize::MAX).await, "read");
     t.same(page.events, stored(1, &["new"]), "what its reader got");
 }

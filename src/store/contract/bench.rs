@@ -218,7 +218,7 @@ impl Trial {
     pub(super) async fn session_of(&self, principal: Option<&Principal>) -> SessionId {
         let session = SessionId::random();
         let ended = self.ok(self.a.create(session, principal).await, "create");
-        self.same(ended.len(), 0, "sessions that made room");
+        self.same(ended.len(), 0, "evicted sessions");
         session
     }
 

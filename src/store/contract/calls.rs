@@ -89,7 +89,7 @@ pub async fn duplicate_ids_are_rejected_on_demand(backend: &dyn Backend, nodes: 
     let both = [two.clone(), one.clone()];
     t.rejected(t.b.begin(session, &both, true).await, StoreErrorKind::Conflict, "a batch with an id in flight");
     let third =
-        t.ok(t.b.begin(session, std::slice::from_ref(&two), true).await, "begin with the other id of a refused batch");
+        t.ok(t.b.begin(session, std::slice::from_ref(&two), true).await, "begin with the other id of a rejected batch");
     let within = [3.into(), 3.into()];
     t.rejected(t.b.begin(session, &within, true).await, StoreErrorKind::Conflict, "a batch with one id twice");
 
@@ -108,12 +108,12 @@ pub async fn a_call_in_flight_can_be_cancelled(backend: &dyn Backend, nodes: Nod
     let t = Trial::new(backend, nodes, 32, Policy::default()).await;
     let (session, stream) = t.called().await;
     let id: RequestId = 1.into();
-    t.same(t.ok(t.b.engine.cancel(session, &2.into()).await, "cancel"), false, "a call nobody made was found");
+    t.same(t.ok(t.b.engine.cancel(session, &2.into()).await, "cancel"), false, "a call that never began was found");
     let other = t.session().await;
     t.same(t.ok(t.b.engine.cancel(other, &id).await, "cancel"), false, "another session's call was found");
     t.same(t.ok(t.b.engine.cancel(session, &id).await, "cancel"), true, "the call was found");
     let wanted = Signal::Cancel { session, stream, id: id.clone() };
-    t.signaled(&t.a, |signal| *signal == wanted, "the owner was not told").await;
+    t.signaled(&t.a, |signal| *signal == wanted, "the owner received no signal").await;
     t.same(t.ok(t.b.engine.cancel(session, &id).await, "cancel"), true, "the call was found again");
 
     t.ok(t.a.engine.finish(session, stream).await, "finish");
@@ -163,7 +163,7 @@ pub async fn an_ambiguous_id_cancels_nothing(backend: &dyn Backend, nodes: Nodes
     t.same(t.ok(t.b.engine.cancel(session, &1.into()).await, "cancel"), false, "a call was found");
     t.ok(t.a.engine.finish(session, stream).await, "finish");
     t.same(t.ok(t.b.engine.cancel(session, &1.into()).await, "cancel"), true, "the one left was found");
-    t.signaled(&t.b, |signal| matches!(signal, Signal::Cancel { .. }), "the owner was not told").await;
+    t.signaled(&t.b, |signal| matches!(signal, Signal::Cancel { .. }), "the owner received no signal").await;
 }
 
 /// A call can finish twice. A stream without an answer is forgotten, a stream with an answer is

@@ -12,7 +12,10 @@ const NOT_FOUND: StoreErrorKind = StoreErrorKind::NotFound;
 /// Creates a session whose first call sends a request to the client.
 async fn with_request(t: &Trial, id: &str) -> (SessionId, StreamNo) {
     let (session, stream) = t.called().await;
-    t.ok(t.a.append(session, stream, 1, vec![note("before"), request_event(id)], false).await, "append of a question");
+    t.ok(
+        t.a.append(session, stream, 1, vec![note("before"), request_event(id)], false).await,
+        "append of a client request",
+    );
     (session, stream)
 }
 
@@ -20,10 +23,10 @@ async fn with_request(t: &Trial, id: &str) -> (SessionId, StreamNo) {
 pub async fn answers_wait_until_they_are_taken(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 28, Policy::default()).await;
     let (session, _) = with_request(&t, "q").await;
-    t.same(t.ok(t.a.engine.take_answer(session, "q").await, "take"), None, "an answer nobody gave");
+    t.same(t.ok(t.a.engine.take_answer(session, "q").await, "take"), None, "an answer that was not given");
     t.same(t.ok(t.b.engine.answer_request(session, "q", answer("yes")).await, "answer"), true, "the answer counts");
     let wanted = Signal::Answer { session, request: "q".into() };
-    t.signaled(&t.a, |signal| *signal == wanted, "the one who asked was not told").await;
+    t.signaled(&t.a, |signal| *signal == wanted, "the node that sent the request received no signal").await;
     t.same(t.ok(t.a.engine.take_answer(session, "q").await, "take"), Some(answer("yes")), "the answer");
     t.rejected(t.a.engine.take_answer(session, "q").await, NOT_FOUND, "take of an answer that was fetched");
 
@@ -33,10 +36,10 @@ pub async fn answers_wait_until_they_are_taken(backend: &dyn Backend, nodes: Nod
     t.same(t.ok(t.a.engine.take_answer(session, "r").await, "take"), Some(error), "the error");
 
     t.attach(session, STANDALONE, 0).await;
-    t.ok(t.b.engine.publish(session, t.b.id, request_event("s")).await, "publish of a question");
+    t.ok(t.b.engine.publish(session, t.b.id, request_event("s")).await, "publish of a client request");
     t.same(t.ok(t.a.engine.answer_request(session, "s", answer("ok")).await, "answer"), true, "the answer counts");
     let wanted = Signal::Answer { session, request: "s".into() };
-    t.signaled(&t.b, |signal| *signal == wanted, "the one who asked was not told").await;
+    t.signaled(&t.b, |signal| *signal == wanted, "the node that sent the request received no signal").await;
     t.same(t.ok(t.b.engine.take_answer(session, "s").await, "take"), Some(answer("ok")), "the answer");
 }
 
@@ -77,7 +80,7 @@ pub async fn another_session_cannot_answer(backend: &dyn Backend, nodes: Nodes) 
     let other = t.session().await;
     t.rejected(t.b.engine.answer_request(other, "q", answer("x")).await, NOT_FOUND, "answer");
     t.rejected(t.b.engine.take_answer(other, "q").await, NOT_FOUND, "take");
-    t.ok(t.b.engine.withdraw_request(other, "q").await, "withdraw of a question that is not its own");
+    t.ok(t.b.engine.withdraw_request(other, "q").await, "withdrawal of another session's request");
     t.same(
         t.ok(t.b.engine.answer_request(session, "q", answer("y")).await, "answer"),
         true,
@@ -112,7 +115,7 @@ pub async fn unknown_client_requests_are_not_found(backend: &dyn Backend, nodes:
 
     // A request that is dropped because the stream never had a reader was not sent.
     t.ok(t.a.engine.publish(session, t.a.id, request_event("u")).await, "publish");
-    t.rejected(t.b.engine.answer_request(session, "u", answer("x")).await, NOT_FOUND, "answer to a dropped question");
+    t.rejected(t.b.engine.answer_request(session, "u", answer("x")).await, NOT_FOUND, "answer to a dropped request");
 }
 
 /// A repeated append does not send its requests again.
@@ -139,6 +142,6 @@ pub async fn repeated_appends_open_one_request(backend: &dyn Backend, nodes: Nod
     t.rejected(
         t.b.engine.answer_request(session, "r", answer("4")).await,
         NOT_FOUND,
-        "answer to a question that never stood",
+        "answer to a request that never existed",
     );
 }

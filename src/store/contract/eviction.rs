@@ -117,7 +117,7 @@ pub async fn an_answer_may_go_beyond_the_bytes(backend: &dyn Backend, nodes: Nod
     t.holds(!is_kept(&t, session, large).await, "an answer that was read stays beyond the bytes");
 }
 
-/// The bytes that the streams of all sessions keep are bounded. The largest session makes room
+/// The bytes that the streams of all sessions keep are bounded. The largest session loses events
 /// first, and loses answers last. If nothing can be evicted, an answer is rejected.
 pub async fn all_sessions_keep_so_many_bytes(backend: &dyn Backend, nodes: Nodes) {
     let Some(tick) = backend.tick() else { return };
@@ -168,9 +168,9 @@ pub async fn all_sessions_keep_so_many_bytes(backend: &dyn Backend, nodes: Nodes
     let (session, stream) = t.called().await;
     for _ in 0..2 {
         let rejected = t.a.append(session, stream, 1, vec![answer()], true).await;
-        t.rejected(rejected, StoreErrorKind::Full, "an answer for which there is no room");
+        t.rejected(rejected, StoreErrorKind::Full, "an answer without capacity");
     }
-    t.rejected(tell().await, StoreErrorKind::Full, "a delivery for which there is no room");
+    t.rejected(tell().await, StoreErrorKind::Full, "a delivery without capacity");
     t.close(session, stream, 1).await;
     t.same(read(&t, session, stream).await, [1], "a small answer");
     for (session, stream, reader) in readers {
@@ -178,7 +178,7 @@ pub async fn all_sessions_keep_so_many_bytes(backend: &dyn Backend, nodes: Nodes
         t.ok(t.b.engine.end_session(session, crate::store::EndReason::Closed).await, "end");
     }
     t.same(give().await.2, 0, "lost answers after sessions ended");
-    t.same(t.ok(tell().await, "deliver").up_to, number, "up to where the session is told, once there is room");
+    t.same(t.ok(tell().await, "deliver").up_to, number, "the position, once capacity is free");
     for summary in t.ok(t.a.engine.list().await, "list") {
         t.ok(t.b.engine.end_session(summary.info.id, crate::store::EndReason::Closed).await, "end");
     }
@@ -203,7 +203,7 @@ async fn waiting(t: &Trial, (principal, peer): (Option<&Principal>, Option<Peer>
 /// The stream of the first call of a session.
 const FIRST: StreamNo = 1;
 
-/// The sum of an account counts, not its largest session. A client with many sessions makes room
+/// The sum of an account counts, not its largest session. A client with many sessions loses events
 /// before another client with a larger one.
 pub async fn the_account_that_keeps_most_loses_events(backend: &dyn Backend, nodes: Nodes) {
     let [alice, bob, carol] = ["alice", "bob", "carol"].map(Principal::new);
@@ -225,7 +225,7 @@ pub async fn the_account_that_keeps_most_loses_events(backend: &dyn Backend, nod
             let attach = Attach { session, principal, stream: FIRST, node: t.b.id, after: Some(0), takeover: true };
             t.b.engine.attach(attach).await.is_ok()
         };
-        t.holds(kept(one, large.0).await && kept(last, new.0).await, "a client that keeps less made room");
+        t.holds(kept(one, large.0).await && kept(last, new.0).await, "a client that keeps less lost events");
         let mut left = 0;
         for session in hers {
             left += usize::from(kept(session, many.0).await);
@@ -282,7 +282,7 @@ pub async fn answers_lost_in_vain_are_reported(backend: &dyn Backend, nodes: Nod
         backend.pass(tick).await;
         let answer = response(&"z".repeat(bytes));
         match t.a.append(session, stream, first, vec![answer], false).await {
-            Err(error) => t.same((error.kind(), error.answers_lost()), (kind, 1), "a refused append"),
+            Err(error) => t.same((error.kind(), error.answers_lost()), (kind, 1), "a rejected append"),
             Ok(appended) => t.broken(format_args!("{appended:?} instead of {kind:?}")),
         }
         t.holds(!is_kept(&t, left, FIRST).await, "what was lost is there");

@@ -16,14 +16,15 @@ pub async fn a_silent_node_is_given_up_once(backend: &dyn Backend, _: Nodes) {
     let streams = calls_of(&t, &t.b, session).await;
     let quiet = t.ok(t.b.begin(session, &[9.into()], true).await, "begin of a call that says nothing");
     t.ok(t.b.attach(session, STANDALONE, None).await, "attach");
-    t.ok(t.b.engine.publish(session, t.b.id, request_event("standalone")).await, "publish of a question");
+    t.ok(t.b.engine.publish(session, t.b.id, request_event("standalone")).await, "publish of a client request");
     let (orphan, kept) = (t.b.task(None, "orphan"), t.task(None, "kept").await);
     let orphan = t.keep(orphan).await;
     t.a.recorder.clear();
     if !backend.part().await {
         return;
     }
-    t.signaled(&t.a, |signal| *signal == Signal::Task { task: orphan }, "no node was told of the orphan").await;
+    t.signaled(&t.a, |signal| *signal == Signal::Task { task: orphan }, "no node received a signal of the orphan")
+        .await;
     for (id, stream) in streams {
         for _ in 0..2 {
             let reader = t.ok(t.a.attach(session, stream, Some(0)).await, "attach to a call that was given up");
@@ -75,7 +76,7 @@ pub async fn a_node_that_comes_back_starts_anew(backend: &dyn Backend, _: Nodes)
         return;
     }
     backend.rejoin();
-    t.signaled(&t.b, |signal| *signal == Signal::Resync, "the node was not told to look again").await;
+    t.signaled(&t.b, |signal| *signal == Signal::Resync, "the node received no request to re-check").await;
     for (_, stream) in streams {
         for (first, close) in [(1, false), (3, false), (3, true)] {
             let late = t.b.append(session, stream, first, vec![response("late")], close).await;

@@ -89,16 +89,16 @@ pub async fn use_extends_life(backend: &dyn Backend, nodes: Nodes) {
     for _ in 0..4 {
         backend.pass(tick * 6).await;
         t.ok(t.b.engine.load(session, None).await, "load in time");
-        t.same(expire(&t, &t.a).await.len(), 0, "sessions swept");
+        t.same(expire(&t, &t.a).await.len(), 0, "sessions expired");
     }
     for id in 1..4 {
         backend.pass(tick * 6).await;
         let stream = t.call(session, id).await;
         t.ok(t.b.engine.finish(session, stream).await, "finish");
-        t.same(expire(&t, &t.b).await.len(), 0, "sessions swept");
+        t.same(expire(&t, &t.b).await.len(), 0, "sessions expired");
     }
     backend.pass(tick * 14).await;
-    t.same(expire(&t, &t.a).await.len(), 1, "sessions swept in the end");
+    t.same(expire(&t, &t.a).await.len(), 1, "sessions expired in the end");
 }
 
 /// If several nodes sweep at once, each expired session is returned to one of them.
@@ -109,7 +109,7 @@ pub async fn an_idle_session_expires_once(backend: &dyn Backend, nodes: Nodes) {
     for _ in 0..20 {
         expected.insert(t.session().await, 0);
     }
-    t.same(expire(&t, &t.a).await.len(), 0, "sessions swept at once");
+    t.same(expire(&t, &t.a).await.len(), 0, "sessions expired at once");
     backend.pass(tick * 14).await;
     let fresh = t.session().await;
 
@@ -129,8 +129,12 @@ pub async fn an_idle_session_expires_once(backend: &dyn Backend, nodes: Nodes) {
         t.same(times, 1, "times a session was handed out");
         t.rejected(t.b.engine.load(session, None).await, NOT_FOUND, "load after expiry");
     }
-    t.signaled(&t.b, |signal| matches!(signal, Signal::Ended { reason: EndReason::Idle, .. }), "no node was told")
-        .await;
+    t.signaled(
+        &t.b,
+        |signal| matches!(signal, Signal::Ended { reason: EndReason::Idle, .. }),
+        "no node received a signal",
+    )
+    .await;
     t.ok(t.b.engine.load(fresh, None).await, "load of the new session");
 }
 
@@ -141,12 +145,12 @@ pub async fn a_call_prevents_expiry(backend: &dyn Backend, nodes: Nodes) {
     let (session, stream) = t.called().await;
     for _ in 0..3 {
         backend.pass(tick * 14).await;
-        t.same(expire(&t, &t.b).await.len(), 0, "sessions swept during a call");
+        t.same(expire(&t, &t.b).await.len(), 0, "sessions expired during a call");
     }
     t.ok(t.b.engine.finish(session, stream).await, "finish");
-    t.same(expire(&t, &t.b).await.len(), 0, "sessions swept at the end of a call");
+    t.same(expire(&t, &t.b).await.len(), 0, "sessions expired at the end of a call");
     backend.pass(tick * 14).await;
-    t.same(expire(&t, &t.b).await.len(), 1, "sessions swept long after the call");
+    t.same(expire(&t, &t.b).await.len(), 1, "sessions expired long after the call");
 }
 
 /// A session with a connected client is not idle. It is idle from the moment the client
@@ -158,12 +162,12 @@ pub async fn a_reader_prevents_expiry(backend: &dyn Backend, nodes: Nodes) {
     let reader = t.attach(session, STANDALONE, 0).await;
     for _ in 0..3 {
         backend.pass(tick * 14).await;
-        t.same(expire(&t, &t.a).await.len(), 0, "sessions swept while somebody reads");
+        t.same(expire(&t, &t.a).await.len(), 0, "sessions expired while a reader is attached");
     }
     t.ok(t.b.engine.detach(session, STANDALONE, reader.generation).await, "detach");
-    t.same(expire(&t, &t.a).await.len(), 0, "sessions swept when the reader leaves");
+    t.same(expire(&t, &t.a).await.len(), 0, "sessions expired when the reader leaves");
     backend.pass(tick * 14).await;
-    t.same(expire(&t, &t.a).await.len(), 1, "sessions swept long after");
+    t.same(expire(&t, &t.a).await.len(), 1, "sessions expired long after");
 }
 
 /// A discarded session ends like any other. Discarding it again is no error.
@@ -208,9 +212,10 @@ pub async fn an_ended_session_is_not_found(backend: &dyn Backend, nodes: Nodes) 
             t.rejected(result, NOT_FOUND, step);
         }
     }
-    t.signaled(&t.a, |signal| *signal == Signal::Ended { session, reason }, "the first node was not told").await;
+    t.signaled(&t.a, |signal| *signal == Signal::Ended { session, reason }, "the first node received no signal").await;
     if nodes == Nodes::Two {
-        t.signaled(&t.b, |signal| *signal == Signal::Ended { session, reason }, "the second node was not told").await;
+        t.signaled(&t.b, |signal| *signal == Signal::Ended { session, reason }, "the second node received no signal")
+            .await;
     }
     t.same(t.ok(t.b.engine.count().await, "count"), 0, "sessions left");
 }
@@ -224,7 +229,7 @@ pub async fn a_session_ends_at_its_greatest_age(backend: &dyn Backend, nodes: No
     t.attach(session, STANDALONE, 0).await;
     backend.pass(tick * 12).await;
     let young = t.session().await;
-    t.same(expire(&t, &t.b).await.len(), 0, "sessions swept in time");
+    t.same(expire(&t, &t.b).await.len(), 0, "sessions expired in time");
     backend.pass(tick * 12).await;
     let ended = expire(&t, &t.b).await;
     t.same(
@@ -232,7 +237,7 @@ pub async fn a_session_ends_at_its_greatest_age(backend: &dyn Backend, nodes: No
         [(session, EndReason::Lifetime)],
         "what ended",
     );
-    t.same(expire(&t, &t.a).await.len(), 0, "sessions swept again");
+    t.same(expire(&t, &t.a).await.len(), 0, "sessions expired again");
     t.ok(t.a.engine.load(young, None).await, "load of the younger session");
 }
 
@@ -268,8 +273,8 @@ pub async fn sessions_are_listed_and_counted(backend: &dyn Backend, nodes: Nodes
     let found = t.ok(t.b.engine.sessions_of(&ann).await, "sessions_of");
     t.same(found.len(), 2, "sessions of a principal");
     t.holds(own.iter().all(|session| found.contains(session)), "a session of a principal is not found");
-    let nobodys = t.ok(t.b.engine.sessions_of(&Principal::new("nobody")).await, "sessions_of");
-    t.same(nobodys.len(), 0, "sessions of a principal without any");
+    let none = t.ok(t.b.engine.sessions_of(&Principal::new("carol")).await, "sessions_of");
+    t.same(none.len(), 0, "sessions of a principal without any");
     for (session, principal) in [(idle, None), (own[0], Some(ann))] {
         let info = t.ok(t.b.engine.peek(session).await, "find");
         t.same((info.id, &info.principal), (session, &principal), "a session that was found");
@@ -317,7 +322,7 @@ async fn every_operation(
             ("attach", engine.attach(attach).await.map(drop)),
             ("read_after", engine.read_after(session, stream, 1, 0, 99).await.map(drop)),
             ("detach", engine.detach(session, stream, 1).await),
-            ("hang_up", engine.request_detach(session, stream, None).await),
+            ("request_detach", engine.request_detach(session, stream, None).await),
         ]);
     }
     results

@@ -32,10 +32,10 @@ pub async fn the_longest_idle_session_is_evicted(backend: &dyn Backend, nodes: N
     let reader = t.attach(heard, STANDALONE, 0).await;
     backend.pass(tick).await;
     let (second, evicted) = create(&t, None).await;
-    t.same(evicted, [idle], "what made room");
+    t.same(evicted, [idle], "what was evicted");
     backend.pass(tick).await;
     let (third, evicted) = create(&t, None).await;
-    t.same(evicted, [second], "what made room next");
+    t.same(evicted, [second], "what was evicted next");
     t.ok(t.a.begin(third, &[1.into()], true).await, "begin");
     t.rejected(t.b.create(SessionId::random(), None).await, FULL, "create where nothing is idle");
 
@@ -44,9 +44,9 @@ pub async fn the_longest_idle_session_is_evicted(backend: &dyn Backend, nodes: N
     t.ok(t.a.engine.finish(busy, stream).await, "finish");
     backend.pass(tick).await;
     let (fourth, evicted) = create(&t, None).await;
-    t.same(evicted, [heard], "what made room after it was left");
+    t.same(evicted, [heard], "what was evicted after it was left");
     t.ok(t.b.engine.load(fourth, None).await, "load");
-    t.same(create(&t, None).await.1, [busy], "what made room after it was answered");
+    t.same(create(&t, None).await.1, [busy], "what was evicted after it was answered");
     t.same(t.ok(t.b.engine.count().await, "count"), 3, "sessions");
     t.ok(t.a.engine.load(third, None).await, "load of the session at work");
 }
@@ -85,7 +85,7 @@ pub async fn unused_sessions_are_evicted_first(backend: &dyn Backend, nodes: Nod
         }
         for round in 0..8 {
             let (new, evicted) = create(&t, owner).await;
-            t.same(evicted, [unused.remove(0)], &format!("what made room in round {round}"));
+            t.same(evicted, [unused.remove(0)], &format!("what was evicted in round {round}"));
             unused.push(new);
             backend.pass(tick).await;
         }
@@ -94,10 +94,10 @@ pub async fn unused_sessions_are_evicted_first(backend: &dyn Backend, nodes: Nod
         for session in &unused {
             t.ok(t.a.engine.load(*session, owner).await, "load of one that is used later");
         }
-        t.same(create(&t, owner).await.1.len(), 1, "what made room where all were used");
+        t.same(create(&t, owner).await.1.len(), 1, "what was evicted where all were used");
         let left = t.ok(t.a.engine.list().await, "list").into_iter().map(|summary| summary.info.id).collect::<Vec<_>>();
         t.same(used.iter().filter(|session| left.contains(session)).count(), 3, "of those that rested longest");
-        t.holds(unused.iter().all(|session| left.contains(session)), "one that was used last made room");
+        t.holds(unused.iter().all(|session| left.contains(session)), "the one used last was evicted");
     }
 }
 
@@ -112,7 +112,7 @@ pub async fn idle_sessions_are_found_among_busy_ones(backend: &dyn Backend, node
     let mut idle = t.session().await;
     for (number, (busy, stream)) in streams.into_iter().enumerate() {
         let (new, evicted) = create(&t, None).await;
-        t.same(evicted, [idle], "what made room");
+        t.same(evicted, [idle], "what was evicted");
         t.ok(t.a.begin(new, &[1.into()], true).await, "begin");
         for _ in 0..2 {
             t.rejected(t.b.create(SessionId::random(), None).await, FULL, "create where nothing is idle");
@@ -125,11 +125,11 @@ pub async fn idle_sessions_are_found_among_busy_ones(backend: &dyn Backend, node
         idle = busy;
     }
     let (heard, evicted) = create(&t, None).await;
-    t.same(evicted, [idle], "what made room");
+    t.same(evicted, [idle], "what was evicted");
     let reader = t.attach(heard, STANDALONE, 0).await;
-    t.rejected(t.b.create(SessionId::random(), None).await, FULL, "create while somebody reads");
+    t.rejected(t.b.create(SessionId::random(), None).await, FULL, "create while a reader is attached");
     t.ok(t.a.engine.detach(heard, STANDALONE, reader.generation).await, "detach");
-    t.same(create(&t, None).await.1, [heard], "what made room after the reader left");
+    t.same(create(&t, None).await.1, [heard], "what was evicted after the reader left");
 }
 
 /// A principal at its limit evicts its own sessions, and never those of others.
@@ -142,7 +142,7 @@ pub async fn a_principal_has_so_many_sessions(backend: &dyn Backend, nodes: Node
         t.session_of(principal).await;
     }
     let (third, evicted) = create(&t, Some(&alice)).await;
-    t.same(evicted, [second], "what made room");
+    t.same(evicted, [second], "what was evicted");
     let reader = Attach {
         session: third,
         principal: Some(&alice),
@@ -154,7 +154,7 @@ pub async fn a_principal_has_so_many_sessions(backend: &dyn Backend, nodes: Node
     t.ok(t.b.engine.attach(reader).await, "attach");
     t.rejected(t.a.create(SessionId::random(), Some(&alice)).await, FULL_FOR_PRINCIPAL, "create where nothing is idle");
     t.ok(t.a.engine.end_session(first, EndReason::Deleted).await, "end");
-    t.same(create(&t, Some(&alice)).await.1, [], "sessions that made room after one ended");
+    t.same(create(&t, Some(&alice)).await.1, [], "evicted sessions after one ended");
     t.same(t.ok(t.a.engine.count().await, "count"), 6, "sessions");
 }
 
@@ -175,19 +175,19 @@ pub async fn a_peer_has_so_many_sessions(backend: &dyn Backend, nodes: Nodes) {
     t.ok(t.a.begin(first, &[1.into()], true).await, "begin from anywhere");
     // Another peer, no peer, and a principal at the same address are not affected.
     for _ in 0..2 {
-        t.same(t.ok(create(far, None).await, "create").1, [], "what made room for another peer");
+        t.same(t.ok(create(far, None).await, "create").1, [], "what was evicted for another peer");
         t.session().await;
-        t.same(t.ok(create(near, Some(&alice)).await, "create").1, [], "what made room for a principal");
+        t.same(t.ok(create(near, Some(&alice)).await, "create").1, [], "what was evicted for a principal");
     }
     let (third, evicted) = t.ok(create(near, None).await, "create");
-    t.same(evicted, [second], "what made room");
+    t.same(evicted, [second], "what was evicted");
     t.ok(t.a.begin(third, &[1.into()], true).await, "begin");
     t.rejected(create(near, None).await, StoreErrorKind::FullForPeer, "create where nothing is idle");
     t.ok(create(near, Some(&alice)).await, "create by a principal");
     let found = t.ok(t.a.engine.load(third, None).await, "load");
     t.same(found.info.peer, Some(near), "the peer");
     t.ok(t.a.engine.end_session(first, EndReason::Deleted).await, "end");
-    t.same(t.ok(create(near, None).await, "create").1, [], "what made room after one ended");
+    t.same(t.ok(create(near, None).await, "create").1, [], "what was evicted after one ended");
 }
 
 /// If all sessions were used, the account with the most sessions loses the one that has been idle
@@ -215,12 +215,12 @@ pub async fn the_account_with_most_sessions_loses_one(backend: &dyn Backend, nod
         }
         let stream = t.ok(t.a.begin_as(many[1], owner, &[1.into()], true).await, "begin");
         used(Some(&carol), None).await;
-        t.same(used(None, None).await.1, [many[0]], "what made room");
-        t.same(used(None, None).await.1, [many[2]], "what made room next, beside one that works");
+        t.same(used(None, None).await.1, [many[0]], "what was evicted");
+        t.same(used(None, None).await.1, [many[2]], "what was evicted next, beside one that works");
         // The account has one session now, which is no more than others have.
-        t.same(used(None, None).await.1, [first], "what made room of all");
+        t.same(used(None, None).await.1, [first], "what was evicted of all");
         t.ok(t.a.engine.finish(many[1], stream).await, "finish");
-        t.same(used(None, None).await.1, [second], "what made room of all next");
+        t.same(used(None, None).await.1, [second], "what was evicted of all next");
         backend.pass(tick).await;
         t.ok(t.b.engine.load(many[1], owner).await, "load of the session at work");
     }
@@ -275,8 +275,8 @@ pub async fn a_principal_has_so_many_calls(backend: &dyn Backend, nodes: Nodes) 
     t.ok(t.a.begin_as(here, owner, &[1.into(), 2.into(), 3.into()], true).await, "begin after the session ended");
     let other = t.session_of(Some(&Principal::new("bob"))).await;
     t.ok(t.a.begin_as(other, Some(&Principal::new("bob")), &[1.into()], true).await, "begin by another principal");
-    let nobody = t.session().await;
-    t.ok(t.a.begin(nobody, &[1.into(), 2.into(), 3.into(), 4.into()], true).await, "begin by nobody in particular");
+    let anonymous = t.session().await;
+    t.ok(t.a.begin(anonymous, &[1.into(), 2.into(), 3.into(), 4.into()], true).await, "begin without a principal");
 }
 
 /// Connected readers are counted until they disconnect. A takeover needs no capacity.
@@ -323,9 +323,9 @@ pub async fn rejected_creates_change_nothing(backend: &dyn Backend, nodes: Nodes
         t.ok(t.b.engine.end_session(*session, EndReason::Closed).await, "end");
     }
     for _ in 0..2 {
-        t.same(create(&t, Some(&alice)).await.1, [], "what made room where there was some");
+        t.same(create(&t, Some(&alice)).await.1, [], "evicted sessions where capacity was free");
     }
-    t.same(create(&t, None).await.1, [], "what made room where there was some");
+    t.same(create(&t, None).await.1, [], "evicted sessions where capacity was free");
 }
 
 /// Racing creates never exceed the limit, and each evicted session is returned once.
@@ -342,7 +342,7 @@ pub async fn racing_creates_keep_the_limits(backend: &dyn Backend, nodes: Nodes)
                 let principal = (number % 2 == 0).then_some(&alice);
                 match node.create(SessionId::random(), principal).await {
                     Ok(evicted) => (made, ended) = (made + 1, ended + evicted.len()),
-                    Err(error) => t.holds(matches!(error.kind(), FULL | FULL_FOR_PRINCIPAL), "another refusal"),
+                    Err(error) => t.holds(matches!(error.kind(), FULL | FULL_FOR_PRINCIPAL), "another rejection"),
                 }
                 tokio::task::yield_now().await;
             }

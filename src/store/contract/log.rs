@@ -122,7 +122,7 @@ pub async fn nothing_follows_the_tail(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 18, Policy::default()).await;
     let (session, stream) = t.called().await;
     let page = t.all(session, stream, 0).await;
-    t.same((page.events, page.tail, page.closed), (Vec::new(), 0, false), "a stream nobody wrote to");
+    t.same((page.events, page.tail, page.closed), (Vec::new(), 0, false), "a stream without events");
     t.write(session, stream, 1, &["a"]).await;
     let reader = t.attach(session, stream, 1).await;
     for after in [1, 2, u64::MAX] {
@@ -202,7 +202,7 @@ pub async fn dropped_events_leave_gaps(backend: &dyn Backend, nodes: Nodes) {
     let page = t.ok(t.b.read(session, stream, reader, 0, 1).await, "read");
     t.same(numbers(&page), [1], "the first page");
     let appended = t.write(session, stream, 4, &["4", "5"]).await;
-    t.same(appended.dropped, 1, "events dropped that nobody has read");
+    t.same(appended.dropped, 1, "dropped unread events");
     let page = t.ok(t.b.read(session, stream, reader, 1, usize::MAX).await, "read");
     t.same((page.events, page.tail), (stored(3, &["3", "4", "5"]), 5), "after the hole");
     let page = t.all(session, stream, 0).await;
@@ -230,7 +230,7 @@ pub async fn client_requests_and_responses_survive_overflow(backend: &dyn Backen
     t.ok(t.a.append(session, stream, first, events, true).await, "the closing append");
     let page = t.all(session, stream, 0).await;
     t.same(numbers(&page), [11, 22, 24, 25, 26], "what is left");
-    t.same(&page.events[0].payload, &payload("q"), "the question");
+    t.same(&page.events[0].payload, &payload("q"), "the client request");
     t.same(&page.events[1].payload, &payload("one"), "the first response");
     t.same(&page.events[4].payload, &payload("two"), "the last response");
 }

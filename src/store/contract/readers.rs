@@ -88,7 +88,7 @@ pub async fn a_second_reader_fences_the_first(backend: &dyn Backend, nodes: Node
             matches!(signal, Signal::Detach { session: of, stream: at, generation, .. }
                 if *of == session && *at == stream && *generation == first.generation)
         };
-        t.signaled(&t.a, told, "the first reader was not told").await;
+        t.signaled(&t.a, told, "the first reader received no signal").await;
         t.rejected(t.a.read(session, stream, first, 0, 99).await, FENCED, "read by the first");
         t.ok(t.b.read(session, stream, second, 0, 99).await, "read by the second");
     }
@@ -108,7 +108,7 @@ pub async fn a_stale_detach_changes_nothing(backend: &dyn Backend, nodes: Nodes)
         t.ok(t.b.engine.detach(session, stream, second.generation).await, "detach");
     }
     t.rejected(t.b.read(session, stream, second, 0, 99).await, FENCED, "read after leaving");
-    t.same(t.write(session, stream, 2, &["b"]).await.read, false, "a stream nobody reads is read");
+    t.same(t.write(session, stream, 2, &["b"]).await.read, false, "a stream without a reader is read");
     t.ok(t.b.engine.detach(session, stream + 1, 1).await, "detach from a stream that never was");
 }
 
@@ -169,7 +169,7 @@ pub async fn unknown_cursors_are_rejected(backend: &dyn Backend, nodes: Nodes) {
     for after in [3, u64::MAX] {
         t.rejected(t.b.attach(session, stream, Some(after)).await, BEYOND, "attach");
     }
-    t.ok(t.b.read(session, stream, reader, 2, 99).await, "read by the reader before the refused one");
+    t.ok(t.b.read(session, stream, reader, 2, 99).await, "read by the reader before the rejected one");
     t.close(session, stream, 3).await;
     t.same(t.all(session, stream, 3).await.events, Vec::new(), "the rest of a finished stream");
     t.rejected(t.b.attach(session, stream, Some(4)).await, BEYOND, "attach to a finished stream");
@@ -182,14 +182,14 @@ pub async fn requested_detaches_signal_the_reader(backend: &dyn Backend, nodes: 
     for retry in [None, Some(Duration::from_millis(1500))] {
         let reader = t.attach(session, stream, 0).await;
         t.b.recorder.clear();
-        t.ok(t.a.engine.request_detach(session, stream, retry).await, "hang_up");
+        t.ok(t.a.engine.request_detach(session, stream, retry).await, "request_detach");
         let wanted = Signal::Detach { session, stream, generation: reader.generation, retry };
-        t.signaled(&t.b, |signal| *signal == wanted, "the reader was not told").await;
+        t.signaled(&t.b, |signal| *signal == wanted, "the reader received no signal").await;
         t.ok(t.b.read(session, stream, reader, 0, 9).await, "a last read");
         t.ok(t.b.engine.detach(session, stream, reader.generation).await, "detach");
     }
-    t.ok(t.a.engine.request_detach(session, stream, None).await, "hang_up where nobody reads");
-    t.ok(t.a.engine.request_detach(session, stream + 1, None).await, "hang_up of a stream that never was");
+    t.ok(t.a.engine.request_detach(session, stream, None).await, "request_detach without a reader");
+    t.ok(t.a.engine.request_detach(session, stream + 1, None).await, "request_detach of an unknown stream");
 }
 
 /// Without takeover, the first reader stays.
@@ -197,8 +197,8 @@ pub async fn a_reader_can_keep_its_place(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 57, Policy::default()).await;
     let session = t.session().await;
     let timid = |after| Attach { session, principal: None, stream: STANDALONE, node: t.a.id, after, takeover: false };
-    let first = t.ok(t.a.engine.attach(timid(None)).await, "attach where nobody reads");
-    t.rejected(t.b.engine.attach(timid(Some(0))).await, StoreErrorKind::Conflict, "attach where somebody reads");
+    let first = t.ok(t.a.engine.attach(timid(None)).await, "attach without a present reader");
+    t.rejected(t.b.engine.attach(timid(Some(0))).await, StoreErrorKind::Conflict, "attach beside a present reader");
     t.ok(t.a.read(session, STANDALONE, first, 0, 9).await, "read by the first");
     t.ok(t.a.engine.detach(session, STANDALONE, first.generation).await, "detach");
     t.ok(t.b.engine.attach(timid(None)).await, "attach after it left");
@@ -221,7 +221,7 @@ pub async fn readers_continue_after_the_last_one(backend: &dyn Backend, nodes: N
     t.all(session, stream, 0).await;
     let third = t.ok(t.a.attach(session, stream, None).await, "attach");
     t.same(third.after, 3, "the place of the last reader");
-    t.same(t.write(session, stream, 4, &["d"]).await.unread, 3, "bytes nobody has taken");
+    t.same(t.write(session, stream, 4, &["d"]).await.unread, 3, "bytes that no reader received");
 }
 
 /// A rejected attach does not count as a reader: nothing is kept for it.

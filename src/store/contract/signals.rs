@@ -78,7 +78,7 @@ async fn next(t: &Trial, manner: Manner, node: &Node, wanted: impl Fn(&Signal) -
     t.holds(*looks < 1_000_000, "looked a million times and nothing came");
     match manner {
         Manner::Deaf => tokio::task::yield_now().await,
-        Manner::Faithful | Manner::Scrambled => t.signaled(node, wanted, "nothing came, and no bell rang").await,
+        Manner::Faithful | Manner::Scrambled => t.signaled(node, wanted, "no event and no signal came").await,
     }
 }
 
@@ -91,12 +91,12 @@ pub async fn nothing_is_kept_before_the_first_reader(backend: &dyn Backend, node
         t.same((appended.read, appended.dropped), (false, 1), "what became of it");
     }
     let page = t.all(session, STANDALONE, 0).await;
-    t.same((page.events, page.tail), (Vec::new(), 0), "what the first listener finds");
+    t.same((page.events, page.tail), (Vec::new(), 0), "what the first reader finds");
     let reader = t.attach(session, STANDALONE, 0).await;
     t.ok(t.b.engine.detach(session, STANDALONE, reader.generation).await, "detach");
     let appended = t.ok(t.a.engine.publish(session, t.a.id, note("late")).await, "publish");
-    t.same((appended.read, appended.dropped), (false, 0), "what became of it after somebody listened");
-    t.same(t.all(session, STANDALONE, 0).await.events, stored(1, &["late"]), "what a later listener finds");
+    t.same((appended.read, appended.dropped), (false, 0), "its fate once the stream was read");
+    t.same(t.all(session, STANDALONE, 0).await.events, stored(1, &["late"]), "what a later reader finds");
 }
 
 /// Equal consecutive notifications, such as ten times "the list changed", are coalesced until a
@@ -117,7 +117,7 @@ pub async fn equal_unread_events_are_merged(backend: &dyn Backend, nodes: Nodes)
     publish(&t.b, note("q")).await;
     publish(&t.a, request_event("q")).await;
     let page: Page = t.all(session, STANDALONE, 4).await;
-    t.same(page.events, stored(5, &["q", "q"]), "a question is not merged with what looks like it");
+    t.same(page.events, stored(5, &["q", "q"]), "client requests are not merged with equal ones");
 }
 
 /// An announcement signals every node.
@@ -126,9 +126,9 @@ pub async fn an_announcement_reaches_every_node(backend: &dyn Backend, nodes: No
     for (id, from, topic) in [(1, &t.a, "tools"), (2, &t.b, "file:///é {x}")] {
         let number = t.ok(from.engine.announce(topic, id).await, "announce");
         let told = Signal::Topic { topic: topic.into(), number };
-        t.signaled(&t.a, |signal| *signal == told, "the first node was not told").await;
+        t.signaled(&t.a, |signal| *signal == told, "the first node received no signal").await;
         if nodes == Nodes::Two {
-            t.signaled(&t.b, |signal| *signal == told, "the second node was not told").await;
+            t.signaled(&t.b, |signal| *signal == told, "the second node received no signal").await;
         }
     }
 }
@@ -140,10 +140,11 @@ pub async fn updates_reach_every_other_node(backend: &dyn Backend, nodes: Nodes)
     let session = t.session().await;
     for update in [SessionUpdate::State, SessionUpdate::Listens { generation: 3 }] {
         t.ok(t.a.engine.broadcast(session, t.a.id, update).await, "tell");
-        t.signaled(&other, |signal| *signal == Signal::Update { session, update }, "another node was not told").await;
+        t.signaled(&other, |signal| *signal == Signal::Update { session, update }, "another node received no signal")
+            .await;
         t.holds(
             !t.a.recorder.has(|signal| matches!(signal, Signal::Update { .. })),
-            "the node was told what it had told",
+            "the node received its own update",
         );
     }
 }
@@ -158,9 +159,9 @@ pub async fn left_nodes_receive_no_signals(backend: &dyn Backend, nodes: Nodes) 
     gone.engine.leave(gone.id);
     gone.recorder.clear();
     t.ok(t.a.engine.announce("topic", 1).await, "announce");
-    t.signaled(&t.a, |signal| matches!(signal, Signal::Topic { .. }), "a node that stays was not told").await;
+    t.signaled(&t.a, |signal| matches!(signal, Signal::Topic { .. }), "a node that stays received no signal").await;
     t.attach(session, STANDALONE, 0).await;
-    t.holds(!gone.recorder.has(|_| true), "the node that left was rung");
+    t.holds(!gone.recorder.has(|_| true), "the node that left received a signal");
     t.rejected(gone.read(session, STANDALONE, reader, 0, 9).await, StoreErrorKind::Fenced, "read by the one that left");
     let again = Node::join(&t.a.engine, Manner::Faithful, &Policy::default());
     t.holds(again.id != gone.id, "an id was used twice");

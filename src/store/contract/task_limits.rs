@@ -28,7 +28,7 @@ pub async fn done_tasks_are_evicted(backend: &dyn Backend, nodes: Nodes) {
     t.end_task(tasks[0], None).await;
     tasks.push(t.task(None, "3").await);
     t.tasks_kept(&tasks, &[0, 2, 3]).await;
-    t.signaled(&t.b, |signal| *signal == Signal::Task { task: tasks[1] }, "no ring for what made room").await;
+    t.signaled(&t.b, |signal| *signal == Signal::Task { task: tasks[1] }, "no signal for an evicted task").await;
     tasks.push(t.task(None, "4").await);
     t.tasks_kept(&tasks, &[2, 3, 4]).await;
     t.rejected(t.b.engine.create_task(t.b.task(None, "x")).await, FULL, "create_task where all run again");
@@ -62,14 +62,14 @@ pub async fn orphans_are_evicted_first(backend: &dyn Backend, nodes: Nodes) {
     t.ok(t.a.engine.load_task(done, owner).await, "load_task");
     gone.engine.leave(gone.id);
     let is_orphan = |signal: &Signal| tasks[1..].iter().any(|(task, _)| *signal == Signal::Task { task: *task });
-    t.signaled(&t.a, is_orphan, "no node was told of an orphan").await;
+    t.signaled(&t.a, is_orphan, "no node received a signal of an orphan").await;
 
     // An orphan may grow at the expense of the other one, which is evicted first. It stays an
     // orphan.
     let [(first, _), (second, _)] = [tasks[1], tasks[2]];
     t.same(t.ok(t.b.store(second, 1, bytes(900), false).await, "store_task"), true, "a store for an orphan");
     owned(&t, &tasks, &[0, 2]).await;
-    t.rejected(t.b.engine.load_task(first, owner).await, StoreErrorKind::NotFound, "load_task of what made room");
+    t.rejected(t.b.engine.load_task(first, owner).await, StoreErrorKind::NotFound, "load_task of an evicted task");
     tasks.push((t.task(owner, bytes(90)).await, owner));
     owned(&t, &tasks, &[0, 2, 3]).await;
     // At the limit of the principal, the orphan is evicted before the task that is done.
@@ -84,7 +84,8 @@ pub async fn orphans_are_evicted_first(backend: &dyn Backend, nodes: Nodes) {
     owned(&t, &tasks, &[3, 4, 5, 6]).await;
     t.a.recorder.clear();
     gone.engine.leave(gone.id);
-    t.signaled(&t.a, |signal| *signal == Signal::Task { task: last }, "no node was told of the last orphan").await;
+    t.signaled(&t.a, |signal| *signal == Signal::Task { task: last }, "no node received a signal of the last orphan")
+        .await;
     t.end_task(last, None).await;
     t.rejected(t.b.store(last, 2, "x", true).await, StoreErrorKind::Fenced, "store_task of an orphan that is done");
     tasks.push((t.task(None, "x").await, None));
@@ -251,14 +252,14 @@ pub async fn rejected_tasks_change_nothing(backend: &dyn Backend, nodes: Nodes) 
     let (alice, bob) = (Principal::new("alice"), Principal::new("bob"));
     let owner = Some(&alice);
     let (runs, done) = (t.task(owner, bytes(10)).await, t.task(owner, bytes(10)).await);
-    let nobodys = t.task(None, bytes(10)).await;
+    let anonymous = t.task(None, bytes(10)).await;
     t.end_task(done, owner).await;
-    t.end_task(nobodys, None).await;
+    t.end_task(anonymous, None).await;
     let create = async |id: TaskId, principal: Option<&Principal>, size| {
         t.b.engine.create_task(CreateTask { id, ..t.b.task(principal, bytes(size)) }).await
     };
     for size in [0, 10, 1000] {
-        for id in [runs, done, nobodys] {
+        for id in [runs, done, anonymous] {
             for principal in [owner, None] {
                 t.rejected(create(id, principal, size).await, StoreErrorKind::Conflict, "create_task of what exists");
             }
@@ -269,16 +270,16 @@ pub async fn rejected_tasks_change_nothing(backend: &dyn Backend, nodes: Nodes) 
     }
     t.rejected(t.b.store(runs, 1, bytes(101), true).await, FULL, "store_task of too much");
     t.same(t.ok(t.b.store(runs, 2, bytes(90), true).await, "store_task"), false, "a store under a wrong version");
-    for (task, principal) in [(runs, owner), (done, owner), (nobodys, None)] {
-        t.ok(t.a.engine.load_task(task, principal).await, "load_task after what was refused");
+    for (task, principal) in [(runs, owner), (done, owner), (anonymous, None)] {
+        t.ok(t.a.engine.load_task(task, principal).await, "load_task after a rejection");
     }
 
     t.ok(create(TaskId::random(), owner, 10).await, "create_task of another");
-    t.rejected(t.a.engine.load_task(done, owner).await, StoreErrorKind::NotFound, "load_task of what made room");
+    t.rejected(t.a.engine.load_task(done, owner).await, StoreErrorKind::NotFound, "load_task of an evicted task");
     for _ in 0..5 {
         t.rejected(create(TaskId::random(), owner, 10).await, FULL_FOR_PRINCIPAL, "create_task by a principal");
     }
-    t.ok(t.a.engine.load_task(nobodys, None).await, "load_task of what made no room");
+    t.ok(t.a.engine.load_task(anonymous, None).await, "load_task of a task that stayed");
     let last = TaskId::random();
     t.ok(create(last, None, 80).await, "create_task of the last");
     for _ in 0..5 {
@@ -305,7 +306,7 @@ pub async fn racing_tasks_keep_the_limits(backend: &dyn Backend, nodes: Nodes) {
                 let task = create.id;
                 match here.engine.create_task(create).await {
                     Ok(()) => made.push((task, principal)),
-                    Err(error) => t.holds(matches!(error.kind(), FULL | FULL_FOR_PRINCIPAL), "another refusal"),
+                    Err(error) => t.holds(matches!(error.kind(), FULL | FULL_FOR_PRINCIPAL), "another rejection"),
                 }
                 tokio::task::yield_now().await;
                 if round % 3 != 0 {

@@ -52,7 +52,7 @@ pub async fn existing_task_ids_are_rejected(backend: &dyn Backend, nodes: Nodes)
         t.rejected(t.b.engine.create_task(again).await, StoreErrorKind::Conflict, "a second create_task");
     }
     t.same(t.ok(t.b.engine.load_task(task, Some(&alice)).await, "load_task"), new("first"), "the task");
-    t.rejected(t.b.engine.load_task(task, None).await, NOT_FOUND, "load_task by nobody in particular");
+    t.rejected(t.b.engine.load_task(task, None).await, NOT_FOUND, "load_task without a principal");
 
     let (here, there) = (t.a.task(None, "here"), t.b.task(None, "there"));
     let (contested, engine) = (here.id, t.a.engine.clone());
@@ -99,7 +99,7 @@ pub async fn no_update_of_a_task_is_lost(backend: &dyn Backend, nodes: Nodes) {
             t.same(t.ok(wrong, "store_task"), false, "a store under a version that never was");
         }
     }
-    t.same(t.ok(t.a.engine.load_task(task, None).await, "load_task"), new("0"), "the task nobody changed");
+    t.same(t.ok(t.a.engine.load_task(task, None).await, "load_task"), new("0"), "the task that was not changed");
 
     let writers = (0..WRITERS).map(|number| {
         let (t, node) = (t.clone(), if number % 2 == 0 { t.a.clone() } else { t.b.clone() });
@@ -177,9 +177,9 @@ pub async fn stores_signal_every_node(backend: &dyn Backend, nodes: Nodes) {
 
 /// Asserts that both nodes receive a signal for a task.
 async fn told(t: &Trial, nodes: Nodes, task: TaskId) {
-    t.signaled(&t.a, |signal| *signal == Signal::Task { task }, "the first node was not told").await;
+    t.signaled(&t.a, |signal| *signal == Signal::Task { task }, "the first node received no signal").await;
     if nodes == Nodes::Two {
-        t.signaled(&t.b, |signal| *signal == Signal::Task { task }, "the second node was not told").await;
+        t.signaled(&t.b, |signal| *signal == Signal::Task { task }, "the second node received no signal").await;
     }
 }
 
@@ -200,7 +200,7 @@ pub async fn a_task_ends_when_its_ttl_is_over(backend: &dyn Backend, nodes: Node
     backend.pass(tick * 6).await;
     t.tasks_kept(&all, &[0, 1, 2, 3, 4, 5]).await;
     t.same(t.ok(t.b.store(used, 1, "used", false).await, "store_task"), true, "a store in time");
-    t.same(t.ok(t.b.engine.expire(t.b.id).await, "sweep").len(), 0, "sessions swept");
+    t.same(t.ok(t.b.engine.expire(t.b.id).await, "sweep").len(), 0, "sessions expired");
     t.tasks_kept(&all, &[0, 1, 2, 3, 4, 5]).await;
     backend.pass(tick * 8).await;
     // The tasks are gone although no sweep ran.
@@ -210,7 +210,7 @@ pub async fn a_task_ends_when_its_ttl_is_over(backend: &dyn Backend, nodes: Node
 
     let (swept, young) = (t.keep(for_ticks(10)).await, t.keep(for_ticks(40)).await);
     backend.pass(tick * 14).await;
-    t.same(t.ok(t.b.engine.expire(t.b.id).await, "sweep").len(), 0, "sessions swept");
+    t.same(t.ok(t.b.engine.expire(t.b.id).await, "sweep").len(), 0, "sessions expired");
     for task in [used, done, left, swept] {
         told(&t, nodes, task).await;
     }
@@ -241,8 +241,8 @@ pub async fn a_node_that_left_leaves_orphans(backend: &dyn Backend, nodes: Nodes
     }
     t.same(t.ok(t.b.store(orphan, 1, "found", false).await, "store_task"), true, "a store by another node");
     let found = LoadedTask { version: 2, orphaned: true, ..new("found") };
-    t.same(t.ok(t.a.engine.load_task(orphan, None).await, "load_task"), found, "the orphan somebody found");
+    t.same(t.ok(t.a.engine.load_task(orphan, None).await, "load_task"), found, "the orphan that was found");
     t.end_task(orphan, None).await;
     let ended = LoadedTask { version: 3, done: true, ..new("found") };
-    t.same(t.ok(t.a.engine.load_task(orphan, None).await, "load_task"), ended, "the orphan somebody ended");
+    t.same(t.ok(t.a.engine.load_task(orphan, None).await, "load_task"), ended, "the orphan that was ended");
 }

@@ -22,9 +22,9 @@ pub trait CallStore: Send + Sync + 'static {
     ///
     /// The engine is responsible for this operation, for [`detach`](super::StreamStore::detach),
     /// [`withdraw_request`](CallStore::withdraw_request) and
-    /// [`discard_session`](super::SessionStore::discard_session). While it is out of reach it queues
-    /// them, and performs each later, once. They never fail with `Unavailable`, and the caller does
-    /// not repeat them.
+    /// [`discard_session`](super::SessionStore::discard_session). While it is out of reach it
+    /// queues them, and performs each later, once. They never fail with `Unavailable`, and the
+    /// caller does not repeat them.
     fn finish(&self, session: SessionId, stream: StreamNo) -> EngineFuture<Result<()>>;
 
     /// Cancels a call on behalf of the client. Returns `true` if a call was found. If two calls in
@@ -38,7 +38,7 @@ pub trait CallStore: Send + Sync + 'static {
 
     /// Records a client's answer to a request to the client. The first answer wins; returns `true`
     /// if this was it. Fails with `NotFound` if no such request exists. An engine may fail with
-    /// `Full` if the answers that have not been fetched would exceed [`Policy::session_bytes`].
+    /// `Full` if the answers that have not been fetched would exceed [`Policy::session_bytes`](crate::store::Policy::session_bytes).
     fn answer_request(
         &self,
         session: SessionId,
@@ -82,6 +82,6 @@ pub struct Begin<'a> {
 pub struct Begun {
     /// The stream that was assigned to the calls.
     pub stream: StreamNo,
-    /// The revision, as in [`Loaded`].
+    /// The revision, as in [`Loaded`](super::Loaded).
     pub revision: u64,
 }

@@ -1,4 +1,4 @@
-//! Membership: how nodes join an engine, and what they tell each other: signals and announcements.
+//! Membership: how nodes join an engine, and what they send each other: signals and announcements.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::identity::{SessionId, TaskId};
 use crate::message::RequestId;
 use crate::store::{EndReason, Policy};
 
-/// The membership of an engine: which nodes use it, and what they tell each other.
+/// The membership of an engine: which nodes use it, and what they send each other.
 pub trait Membership: fmt::Debug + Send + Sync + 'static {
     /// Returns `true` if sessions and tasks outlive this process. A service that drains does not
     /// end them then.
@@ -40,9 +40,10 @@ pub trait Membership: fmt::Debug + Send + Sync + 'static {
     /// given. It serves nodes that may have missed signals, and sessions whose stream no node held.
     fn announced(&self, after: u64, among: &[&str]) -> EngineFuture<Result<Announced>>;
 
-    /// Sends an update about a session to the other nodes, which may have it in use: [`Signal::Update`]
-    /// goes to every node except the sender. The engine does not check that the session exists, and
-    /// keeps nothing. A node that may have missed the update reads what the engine keeps.
+    /// Sends an update about a session to the other nodes, which may have it in use:
+    /// [`Signal::Update`] goes to every node except the sender. The engine does not check that the
+    /// session exists, and keeps nothing. A node that may have missed the update reads what the
+    /// engine keeps.
     fn broadcast(&self, session: SessionId, node: NodeId, update: SessionUpdate) -> EngineFuture<Result<()>>;
 }
 
@@ -90,7 +91,7 @@ pub enum SessionUpdate {
     /// The client reads the standalone stream at the sending node, with a reader of this
     /// generation. Only the node of the newest reader sends it notifications of changes.
     Listens {
-        /// The generation, as in [`Attached`].
+        /// The generation, as in [`Attached`](super::Attached).
         generation: u32,
     },
 }

@@ -34,14 +34,15 @@ pub trait StreamStore: Send + Sync + 'static {
     /// Delivers announcements to a session, from the number that it has reached to a later one.
     ///
     /// Appends the events that the session wants to its standalone stream, as
-    /// [`publish`](StreamStore::publish) does, and records the number. Returns the number that
-    /// the session has now reached, and how many answers were evicted for the events. Nothing is appended if that number was not
-    /// [`after`](Deliver::after): another node was faster, or this call is a repetition. So each
-    /// announcement is delivered once, however many nodes try and however often.
+    /// [`publish`](StreamStore::publish) does, and records the number. Returns the number that the
+    /// session has now reached, and how many answers were evicted for the events. Nothing is
+    /// appended if that number was not [`after`](Deliver::after): another node was faster, or this
+    /// call is a repetition. So each announcement is delivered once, however many nodes try and
+    /// however often.
     ///
     /// Nothing is delivered to a session whose standalone stream was never opened. `Full`: no
     /// capacity is available, as in [`append`](StreamStore::append), and nothing is delivered.
-    /// `Conflict`: the [revision](Loaded::revision) of the session has changed, so it may want
+    /// `Conflict`: the [revision](super::Loaded::revision) of the session has changed, so it may want
     /// other events.
     fn deliver(&self, deliver: Deliver) -> EngineFuture<Result<Delivered>>;
 
@@ -55,7 +56,7 @@ pub trait StreamStore: Send + Sync + 'static {
 
     /// Returns the events after a position, in ascending order. They have about `max_bytes` bytes
     /// at most, but at least one event is returned if one exists. Only the present reader may read.
-    /// Any other is `Fenced`, and a [`Signal::Detach`] has been sent to it.
+    /// Any other is `Fenced`, and a [`Signal::Detach`](super::Signal::Detach) has been sent to it.
     fn read_after(
         &self,
         session: SessionId,
@@ -164,8 +165,8 @@ pub struct Deliver {
 pub struct Delivered {
     /// The last announcement that the session has received by now.
     pub up_to: u64,
-    /// The number of answers, of this session or of others, that no client had fetched and that were
-    /// evicted for these events.
+    /// The number of answers, of this session or of others, that no client had fetched and that
+    /// were evicted for these events.
     pub lost: usize,
 }
 
@@ -201,7 +202,7 @@ pub struct Attached {
     pub told: u64,
     /// The number of the newest announcement, or of one before it.
     pub newest: u64,
-    /// The revision, as in [`Loaded`].
+    /// The revision, as in [`Loaded`](super::Loaded).
     pub revision: u64,
 }
 

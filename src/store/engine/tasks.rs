@@ -26,7 +26,7 @@ pub trait TaskStore: Send + Sync + 'static {
     /// was.
     ///
     /// Any node may store. After a task is done each store is `Fenced`, whatever its version.
-    /// `Full`: the documents would exceed [`Policy::task_bytes`] even if all other tasks that no
+    /// `Full`: the documents would exceed [`Policy::task_bytes`](crate::store::Policy::task_bytes) even if all other tasks that no
     /// node runs were evicted; none is evicted then. `NotFound`: as for
     /// [`load_task`](TaskStore::load_task).
     ///

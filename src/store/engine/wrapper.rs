@@ -78,8 +78,8 @@ pub trait EngineWrapper: fmt::Debug + Send + Sync + 'static {
 
     /// Runs an operation that releases something: [`finish`](CallStore::finish),
     /// [`detach`](StreamStore::detach), [`withdraw_request`](CallStore::withdraw_request) or
-    /// [`discard_session`](SessionStore::discard_session). It must happen, now or later, and must not
-    /// fail with `Unavailable`. The default is [`run`](Self::run).
+    /// [`discard_session`](SessionStore::discard_session). It must happen, now or later, and must
+    /// not fail with `Unavailable`. The default is [`run`](Self::run).
     fn release<F>(&self, operation: Operation, call: F) -> EngineFuture<Result<()>>
     where
         F: FnOnce(&Self::Inner) -> EngineFuture<Result<()>> + Send + 'static,

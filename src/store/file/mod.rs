@@ -158,7 +158,7 @@ impl FileEngine {
             queue: Arc::clone(&queue),
             shared: Arc::downgrade(&shared),
             clock: Clock::new(),
-            looked: (opened.segments.number(), Tick::default()),
+            checked: (opened.segments.number(), Tick::default()),
             segments: opened.segments,
             sync,
             first: opened.first,

@@ -134,7 +134,7 @@ pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
         tracing::error!(
             missing_steps,
             unexplained_changes,
-            "the journal has holes: sessions and tasks are what the rest of it tells"
+            "the journal has holes: sessions and tasks are restored from the rest"
         );
     }
     tracing::info!(?recovery, folder = %folder.display(), "sessions and tasks were brought back");

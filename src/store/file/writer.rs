@@ -58,7 +58,7 @@ pub(super) struct Writer {
     pub(super) short: u64,
     pub(super) clock: Clock,
     /// The segment that was being written at the last check, and when that was.
-    pub(super) looked: (u64, Tick),
+    pub(super) checked: (u64, Tick),
     pub(super) buffer: Vec<u8>,
 }
 
@@ -186,17 +186,17 @@ impl Writer {
 
     /// Begins a renewal if one is due.
     fn check_folder(&mut self, shared: &Shared<Arc<Queue>>) -> io::Result<()> {
-        let (segment, at) = self.looked;
+        let (segment, at) = self.checked;
         if !self.renew && segment == self.segments.number() && self.clock.now().since(at) < CHECK_INTERVAL {
             return Ok(());
         }
-        self.looked = (self.segments.number(), self.clock.now());
+        self.checked = (self.segments.number(), self.clock.now());
         let is_many = self.segments.small() > MANY;
         let is_large = || self.segments.size() > SPARE.saturating_add(2 * (shared.bytes() + self.short));
         // The estimate visits every session, so it is computed only where space can be reclaimed.
         if self.renew || is_many || (self.segments.size() > SPARE && is_large()) {
             let first = self.segments.roll()?;
-            self.looked.0 = first;
+            self.checked.0 = first;
             // This number must be recorded before anything is deleted. Afterwards may be too late.
             self.first = self.queue.written_up_to() + 1;
             let (sessions, tasks) = (shared.session_ids(), shared.task_ids());

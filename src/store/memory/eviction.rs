@@ -135,7 +135,7 @@ impl<J: Journal> Shared<J> {
     }
 
     fn evict_of(&self, account: &Account, now: Tick) -> Option<Ended> {
-        let mut looked = false;
+        let mut scanned = false;
         loop {
             let next = self.accounts.get_mut(account).and_then(|mut of| of.next());
             let ended = match next {
@@ -145,10 +145,10 @@ impl<J: Journal> Shared<J> {
                 Some(Next::RestedSince(session, since)) => self.end_if(session, EndReason::Evicted, |record| {
                     record.used && record.touched == since && record.is_idle()
                 }),
-                None if looked => return None,
+                None if scanned => return None,
                 None => {
                     self.check_all_of(account, now);
-                    looked = true;
+                    scanned = true;
                     None
                 }
             };
@@ -185,7 +185,7 @@ impl<J: Journal> Shared<J> {
     fn evict_of_largest(&self, now: Tick) -> Option<Ended> {
         let mut largest: Vec<(usize, Account)> = Vec::new();
         for of in self.accounts.iter().filter(|of| of.len() > 1) {
-            let in_vain = of.scanned_in_vain.is_some_and(|looked| looked.after(RESCAN_PAUSE) > now);
+            let in_vain = of.scanned_in_vain.is_some_and(|scanned| scanned.after(RESCAN_PAUSE) > now);
             if !in_vain && (largest.len() < LARGEST || largest.last().is_some_and(|(least, _)| *least < of.len())) {
                 largest.push((of.len(), of.key().clone()));
                 largest.sort_by_key(|(sessions, _)| std::cmp::Reverse(*sessions));
@@ -204,7 +204,7 @@ impl<J: Journal> Shared<J> {
         next: impl Fn(&mut Expiry) -> Option<Candidate>,
     ) -> Vec<Ended> {
         let (mut ended, mut busy) = (Vec::new(), Vec::new());
-        let look = {
+        let check = {
             let mut expiry = self.expiry();
             self.idle.begin_scan();
             expiry.begin_check()
@@ -219,7 +219,7 @@ impl<J: Journal> Shared<J> {
             }
         }
         let mut expiry = self.expiry();
-        let saw_all = expiry.end_check(look) && ended.is_empty();
+        let saw_all = expiry.end_check(check) && ended.is_empty();
         // Requeued only now, or this loop could check them again indefinitely.
         busy.into_iter().for_each(|candidate| expiry.requeue(candidate, now));
         if saw_all {

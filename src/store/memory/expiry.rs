@@ -27,7 +27,7 @@ pub(super) struct Expiry {
     /// Sessions that retain finished streams, by the time at which the first of them finished.
     finished: BTreeSet<(Tick, SessionId)>,
     /// The number of scans that have begun, and of those that are running.
-    looks: (u64, usize),
+    checks: (u64, usize),
     /// Sessions that ended and that no caller has received yet.
     pub(super) unreported: Vec<Ended>,
 }
@@ -78,7 +78,7 @@ impl Expiry {
 
     /// Begins a scan, which takes sessions out and puts them back.
     pub(super) fn begin_check(&mut self) -> ExpiryCheck {
-        let (begun, going_on) = &mut self.looks;
+        let (begun, going_on) = &mut self.checks;
         *begun += 1;
         *going_on += 1;
         ExpiryCheck { number: *begun, alone: *going_on == 1 }
@@ -86,9 +86,9 @@ impl Expiry {
 
     /// Ends a scan, before it puts sessions back. Returns `true` if it saw every session: the
     /// queues are empty, and no other scan has taken out a session in the meantime.
-    pub(super) fn end_check(&mut self, look: ExpiryCheck) -> bool {
-        self.looks.1 -= 1;
-        look.alone && look.number == self.looks.0 && self.fresh.is_empty() && self.rest.is_empty()
+    pub(super) fn end_check(&mut self, check: ExpiryCheck) -> bool {
+        self.checks.1 -= 1;
+        check.alone && check.number == self.checks.0 && self.fresh.is_empty() && self.rest.is_empty()
     }
 
     /// Takes out a session that is due: the oldest that was never used, or else the one that has

@@ -15,7 +15,7 @@ use crate::store::journal::image::Image;
 use crate::store::journal::{self, Change, Journal};
 use crate::store::{Ended, NodeId};
 
-/// The node that stands for all nodes of earlier processes.
+/// The node that represents all nodes of earlier processes.
 pub(in crate::store) const GONE: NodeId = NodeId(0);
 
 impl<J: Journal<Notes = Vec<Change>>> Shared<J> {

@@ -111,7 +111,7 @@ impl Pseudonyms {
     }
 }
 
-/// Returns the keyed hash that stands for a text.
+/// Returns the keyed hash that replaces a text.
 fn hidden(key: &[u8], text: &str) -> String {
     URL_SAFE_NO_PAD.encode(&keyed(key, text.as_bytes())[..16])
 }

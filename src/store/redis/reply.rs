@@ -13,7 +13,7 @@ type Result<T> = std::result::Result<T, StoreError>;
 pub(super) struct Reply(vec::IntoIter<Value>);
 
 impl Reply {
-    /// Reads a reply; `ring` receives the signals in it for nodes of this process.
+    /// Reads a reply; `signal` receives the signals in it for nodes of this process.
     pub(super) fn read(answer: Value, mut signal: impl FnMut(&[u8])) -> Result<Self> {
         let mut reply = Self::of(answer)?;
         let kind = reply.bytes()?;
@@ -110,13 +110,13 @@ mod tests {
 
     #[test]
     fn replies_hold_a_result_or_an_error() {
-        let mut rung = Vec::new();
-        let values = vec![text("ok"), Value::Array(vec![text("bell")]), Value::Int(7), text("12"), Value::Nil];
-        let mut reply = Reply::read(Value::Array(values), |handler| rung.push(handler.to_vec())).unwrap();
+        let mut received = Vec::new();
+        let values = vec![text("ok"), Value::Array(vec![text("signal")]), Value::Int(7), text("12"), Value::Nil];
+        let mut reply = Reply::read(Value::Array(values), |handler| received.push(handler.to_vec())).unwrap();
         assert_eq!((reply.number::<u32>().unwrap(), reply.number::<u64>().unwrap()), (7, 12));
         assert_eq!(
-            (reply.maybe_bytes().unwrap(), reply.maybe_bytes().unwrap(), rung),
-            (None, None, vec![b"bell".into()])
+            (reply.maybe_bytes().unwrap(), reply.maybe_bytes().unwrap(), received),
+            (None, None, vec![b"signal".into()])
         );
         let rejected = |kind: &str| {
             let values = Value::Array(vec![text(kind), Value::Array(vec![])]);

@@ -74,7 +74,7 @@ impl Drop for Undo {
         if let Some(call) = self.call.take()
             && let Err(TrySendError::Full(_)) = self.queue.try_send(call)
         {
-            tracing::error!("what a session has in flight will stand until this process ends");
+            tracing::error!("what a session has in flight will be released only when this process ends");
         }
     }
 }

@@ -116,7 +116,7 @@ fn renewals(writer: &mut Writer) -> usize {
         writer.step(Duration::ZERO);
         begun += usize::from(!was && writer.renewal.is_some());
         // As if the interval between two checks had passed.
-        writer.looked.0 = 0;
+        writer.checked.0 = 0;
     }
     begun
 }

@@ -1,4 +1,4 @@
--- Answer: stores the first answer to a client request, if the answers that wait to be fetched fit.
+-- Answer request: stores the first answer to a client request, if the answers that wait to be fetched fit.
 local reply = earlier_reply()
 if reply then
   return reply

@@ -1,4 +1,4 @@
--- End: removes a session. Only the caller that still finds it gets it.
+-- End session: removes a session. Only the caller that still finds it gets it.
 local reply = earlier_reply()
 if reply then
   return reply

@@ -37,8 +37,8 @@ local function drop_from(class, wanted)
   return lost
 end
 
--- Maximum number of sessions that are examined, in total and for one account: of the largest, and as
--- many again that are chosen at random.
+-- Maximum number of sessions that are examined, in total and for one account: of the largest, and
+-- as many again that are chosen at random.
 local MOST, MOST_OF_ONE = 64, 48
 
 -- Adds sessions of a member of the queue `large`: a few of an account, or the session itself.

@@ -1,4 +1,4 @@
--- Sweep: removes what has expired, a limited number at a time: idle and old sessions, finished
+-- Expire: removes what has expired, a limited number at a time: idle and old sessions, finished
 -- streams, tasks. Each session is returned to the first caller. Also returns whether there may be
 -- more.
 local reply = earlier_reply()
@@ -56,8 +56,8 @@ local function forget_finished(before, at_most)
   return count
 end
 
--- Corrects the sum of all bytes, once a minute: keys may vanish, if the server evicts them. Sessions
--- that vanished are found a few at a time, chosen at random.
+-- Corrects the sum of all bytes, once a minute: keys may vanish, if the server evicts them.
+-- Sessions that vanished are found a few at a time, chosen at random.
 local function reconcile()
   if call('EXISTS', P .. 'large', P .. 'sum') == 0 then
     return

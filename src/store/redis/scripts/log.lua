@@ -17,7 +17,8 @@
 -- - CAME: the token with which the current reader attached
 -- - FIRM: what must not be dropped, as number, size, number..
 -- - OLD: bytes of notifications that a reader received
--- - LOSSES: where the newest append began, how many notifications it dropped and answers it evicted, if any
+-- - LOSSES: if the newest append dropped anything: where it began, how many notifications it dropped
+--   and how many answers it evicted
 local OWNER, NEXT, GIVEN, UNREAD, BYTES, NOTES, SPARE, NEWEST = 1, 2, 3, 4, 5, 6, 7, 8
 local CLOSED, CLOSED_AT, READER, GENERATION, CAME, FIRM, OLD, LOSSES = 9, 10, 11, 12, 13, 14, 15, 16
 

@@ -1,4 +1,4 @@
--- Hang up: asks the current reader of a stream to detach.
+-- Request detach: asks the current reader of a stream to detach.
 if not open(arg(1)) then
   return rejected(NOT_FOUND)
 end

@@ -1,4 +1,4 @@
--- Take: removes a client request, with its answer or because it was withdrawn.
+-- Take answer: removes a client request, with its answer or because it was withdrawn.
 if not open(arg(1)) then
   return rejected(NOT_FOUND)
 end
