@@ -1,6 +1,7 @@
 //! Errors: rejections of requests, invalid settings, and failures of a session engine.
 
 mod config;
+mod limit;
 mod store;
 mod table;
 
@@ -12,6 +13,7 @@ use http::StatusCode;
 use serde_json::json;
 
 pub use self::config::ConfigError;
+pub use self::limit::Limit;
 pub(crate) use self::store::if_found;
 pub use self::store::{StoreError, StoreErrorKind};
 use self::table::sessions_only;
@@ -108,25 +110,17 @@ pub enum Rejection {
         /// The error's data: `requiredCapabilities`.
         data: Option<RawJson>,
     },
-    /// The service has as many open subscription streams as it allows (2026-07-28).
-    TooManyListens {
-        /// The limit.
-        limit: usize,
-    },
-    /// The principal has as many open subscription streams as it may (2026-07-28).
-    TooManyListensOfPrincipal {
-        /// The limit.
-        limit: usize,
-    },
-    /// The client's address has as many open subscription streams as it may (2026-07-28).
-    TooManyListensOfPeer {
-        /// The limit.
-        limit: usize,
-    },
     /// The operation needs scopes that the access token of the request does not have.
     InsufficientScope {
         /// All scopes of the operation, granted or not.
         scopes: Vec<String>,
+    },
+    /// A limit of the service, the session, the principal or the client's address is reached.
+    LimitReached {
+        /// The limit.
+        limit: Limit,
+        /// Its value.
+        max: usize,
     },
     /// The request needs a session but names none.
     SessionRequired,
@@ -134,46 +128,6 @@ pub enum Rejection {
     SessionNotFound,
     /// A second `initialize` arrived for a live session.
     AlreadyInitialized,
-    /// The service has as many sessions as it allows, and none of them is idle.
-    TooManySessions {
-        /// The limit.
-        limit: usize,
-    },
-    /// The principal has as many sessions as it may, and none of them is idle.
-    TooManySessionsOfPrincipal {
-        /// The limit.
-        limit: usize,
-    },
-    /// The client's address has as many sessions as it may, and none of them is idle.
-    TooManySessionsOfPeer {
-        /// The limit.
-        limit: usize,
-    },
-    /// The session has as many calls in flight as it may.
-    TooManyCalls {
-        /// The limit.
-        limit: usize,
-    },
-    /// The principal has as many calls in flight as it may.
-    TooManyCallsOfPrincipal {
-        /// The limit.
-        limit: usize,
-    },
-    /// The service has as many calls in flight without a session as it allows.
-    TooManyCallsWithoutSession {
-        /// The limit.
-        limit: usize,
-    },
-    /// The client's address has as many calls in flight without a session as it may.
-    TooManyCallsOfPeer {
-        /// The limit.
-        limit: usize,
-    },
-    /// The session has as many open streams as it may.
-    TooManyStreams {
-        /// The limit.
-        limit: usize,
-    },
     /// A call with the same id is in flight (if duplicates are rejected).
     DuplicateId,
     /// Another connection reads the standalone stream of the session (if a second one is rejected).
@@ -248,21 +202,11 @@ impl Rejection {
             Self::InvalidParams(_) => "invalid_params",
             Self::MethodNotFound { .. } => "method_not_found",
             Self::MissingCapability { .. } => "missing_capability",
-            Self::TooManyListens { .. } => "too_many_listens",
-            Self::TooManyListensOfPrincipal { .. } => "too_many_listens_of_principal",
-            Self::TooManyListensOfPeer { .. } => "too_many_listens_of_peer",
             Self::InsufficientScope { .. } => "insufficient_scope",
+            Self::LimitReached { limit, .. } => limit.row().kind,
             Self::SessionRequired => "session_required",
             Self::SessionNotFound => "session_not_found",
             Self::AlreadyInitialized => "already_initialized",
-            Self::TooManySessions { .. } => "too_many_sessions",
-            Self::TooManySessionsOfPrincipal { .. } => "too_many_sessions_of_principal",
-            Self::TooManySessionsOfPeer { .. } => "too_many_sessions_of_peer",
-            Self::TooManyCalls { .. } => "too_many_calls",
-            Self::TooManyCallsOfPrincipal { .. } => "too_many_calls_of_principal",
-            Self::TooManyCallsWithoutSession { .. } => "too_many_calls_without_session",
-            Self::TooManyCallsOfPeer { .. } => "too_many_calls_of_peer",
-            Self::TooManyStreams { .. } => "too_many_streams",
             Self::DuplicateId => "duplicate_id",
             Self::StreamTaken => "stream_taken",
             Self::UnknownEvent => "unknown_event",
@@ -348,7 +292,7 @@ mod tests {
     #[test]
     fn only_temporary_rejections_have_retry_after() {
         assert!(Rejection::Draining.retry_after().is_some());
-        assert!(Rejection::TooManyCalls { limit: 1 }.retry_after().is_some());
+        assert!(Rejection::LimitReached { limit: Limit::Calls, max: 1 }.retry_after().is_some());
         assert!(Rejection::SessionNotFound.retry_after().is_none());
     }
 }

@@ -29,29 +29,28 @@
 //! [`Limits`]). It also keeps the events of their streams, so that clients can resume
 //! ([`Streams`]).
 //!
-//! # The map of this crate
+//! # What is where
 //!
-//! ```text
-//!  request -> edge: host, origin, method, media types, headers, size, JSON -> era -+-> legacy: sessions, GET, DELETE, resume <-> store
-//!                 |                                                                +-> modern: stateless, listen, rounds, tasks <-> store
-//!                 +-- Rejection ------------------+                                             |
-//!                                                 |                                             v
-//!  response <- encode: JSON or SSE bytes <--------+-- Outcome <---- server: your handlers, as axum's
-//! ```
-//!
-//! | | contains |
+//! | to | use |
 //! |---|---|
-//! | [`McpService`], [`mcp_router`], [`McpLayer`] | mounting a server, with its settings |
-//! | [`McpServer`] | the description of a server: tools, resources and prompts, each an axum handler |
-//! | [`Args`], [`Context`], [`server::Session`] | the parameters of handlers: typed arguments, access to the client, state between calls |
-//! | [`server`] | the rest of the API for writing servers, down to JSON-RPC ([`server::Server`]) |
-//! | [`Sessions`], [`Streams`], [`Limits`], [`InputRequests`], [`Tasks`], [`Security`] | the settings |
-//! | [`McpHandle`] | what an application observes and controls outside of calls |
-//! | [`message`] | JSON-RPC: ids and parameters as exact text |
-//! | [`store`] | the engines that keep sessions and tasks: the interface, its contract, and engines in memory, files and Redis |
-//! | `RmcpServer` (feature `rmcp`) | serving a server written against rmcp |
-//! | [`guide`] | guides: [mounting](guide::mounting), layers, tests and shutdown; [authorization](guide::authorization); [every setting](guide::settings); [every rejection](guide::refusals); sessions that [outlive the process](guide::durable) or [belong to many nodes](guide::nodes); [extensions and skills](guide::extensions); [coming from another SDK](guide::migrating); [published advisories](guide::advisories), one by one |
-//! | [`error`] | rejections of requests, and all other errors |
+//! | describe a server: tools, resources and prompts, each an async function | [`McpServer`] |
+//! | take arguments, reach the client, keep state between calls | [`Args`], [`Context`], [`server::Session`], and every axum extractor |
+//! | return more than text, fail, request input, change tools while serving | the types in [`server`] |
+//! | mount a server | [`mcp_router`], [`McpLayer`], [`McpService`] |
+//! | change settings | [`McpService::builder`] with [`Sessions`], [`Streams`], [`Limits`], [`InputRequests`], [`Tasks`], [`Security`] |
+//! | listen with timeouts, and shut down in order | [`McpListener`], [`McpHandle`] |
+//! | announce changes, end sessions, read statistics | [`McpHandle`] |
+//! | survive a restart, share sessions between nodes | an engine of [`store`] |
+//! | serve a server written against rmcp, or another framework | `RmcpServer` (feature `rmcp`), [`server::Server`] |
+//! | count or log rejections, handle errors | [`error`] |
+//! | read or write JSON-RPC | [`message`] |
+//!
+//! The guides: [mounting](guide::mounting), layers, tests and shutdown;
+//! [authorization](guide::authorization); [every setting](guide::settings); [every
+//! rejection](guide::refusals); sessions that [outlive the process](guide::durable) or [belong to
+//! many nodes](guide::nodes); [extensions and skills](guide::extensions); [coming
+//! from another SDK](guide::migrating); [published advisories](guide::advisories).
+//! How the crate works inside is in its `CONTRIBUTING.md`.
 //!
 //! # Words
 //!

@@ -262,7 +262,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
     }
 
     fn rejected(&self, rejection: &Rejection) {
-        tracing::debug!(kind = rejection.kind(), "a request was refused");
+        tracing::debug!(kind = rejection.kind(), "a request was rejected");
         self.core.counters.rejected(rejection);
         if let Some(hook) = &self.on_rejection {
             call_quietly("the rejection hook", || hook(rejection));

@@ -35,7 +35,9 @@ impl State {
         } else if self.waiting.len() < TOPICS {
             self.waiting.push_back((topic, id));
         } else {
-            tracing::warn!("more changes wait to be announced than are kept; everything will count as changed");
+            tracing::warn!(
+                "too many changes wait to be announced; every list and resource will be announced as changed"
+            );
             self.waiting.clear();
             self.waiting.push_back((EVERYTHING.into(), id));
         }

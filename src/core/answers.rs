@@ -51,7 +51,7 @@ impl Core {
                     answers,
                     ?session,
                     left_out,
-                    "answers that no client had fetched were forgotten to make room"
+                    "answers that no client had fetched were removed to free capacity"
                 );
             }
         }

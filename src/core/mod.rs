@@ -32,7 +32,7 @@ pub(crate) use self::received::{Missed, Received};
 pub(crate) use self::recheck::Recheck;
 
 use crate::counters::Counters;
-use crate::error::{Rejection, StoreError, StoreErrorKind};
+use crate::error::{Limit, Rejection, StoreError, StoreErrorKind};
 use crate::handle::McpHandle;
 use crate::identity::Account;
 use crate::message::ProtocolVersion;
@@ -174,7 +174,7 @@ impl Core {
                     && let Some(left_out) = lines.line(LogLine::Background)
                 {
                     let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, left_out, "a step of the session engine failed");
+                    tracing::warn!(error, left_out, "an operation of the session engine failed");
                 }
             });
         }
@@ -183,9 +183,9 @@ impl Core {
 
 fn rejection(full: Full) -> Rejection {
     match full {
-        Full::All(limit) => Rejection::TooManyCallsWithoutSession { limit },
-        Full::Principal(limit) => Rejection::TooManyCallsOfPrincipal { limit },
-        Full::Peer(limit) => Rejection::TooManyCallsOfPeer { limit },
+        Full::All(max) => Rejection::LimitReached { limit: Limit::CallsWithoutSession, max },
+        Full::Principal(max) => Rejection::LimitReached { limit: Limit::CallsOfPrincipal, max },
+        Full::Peer(max) => Rejection::LimitReached { limit: Limit::CallsOfPeer, max },
     }
 }
 

@@ -94,7 +94,7 @@ fn insist(core: &Weak<Core>, topic: Box<str>, id: u64) {
         !std::mem::replace(&mut state.trying, true)
     };
     if first {
-        tracing::warn!("changes cannot be announced yet: the session engine is out of reach");
+        tracing::warn!("changes cannot be announced yet: the session engine cannot be reached");
         present.tasks.spawn(catch_up(Weak::clone(core)));
     }
 }

@@ -208,7 +208,7 @@ fn rejection(error: &(dyn Error + 'static), outer_limit: Option<u64>, limit: usi
         let outer = outer_limit.and_then(|outer| usize::try_from(outer).ok());
         Rejection::BodyTooLarge { limit: outer.unwrap_or(limit).min(limit) }
     } else {
-        tracing::debug!(error, "a body broke off");
+        tracing::debug!(error, "a body ended early");
         Rejection::BodyIncomplete
     }
 }

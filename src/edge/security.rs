@@ -265,7 +265,7 @@ impl Security {
                     host = %shown_bytes(named.text),
                     by = named.by,
                     left_out,
-                    "refused a request whose host cannot be read"
+                    "rejected a request whose host cannot be read"
                 );
             }
             return Err(Rejection::InvalidHeader(named.by));
@@ -280,7 +280,7 @@ impl Security {
                 by = named.by,
                 peer = ?peer(parts),
                 left_out,
-                "refused a request for another host; `Security::allowed_hosts` would allow it"
+                "rejected a request for another host; `Security::allowed_hosts` would allow it"
             );
         }
         Err(Rejection::HostNotAllowed)
@@ -307,7 +307,7 @@ impl Security {
             tracing::warn!(
                 origin = %shown_bytes(value.as_bytes()),
                 left_out,
-                "refused a request of another site; `Security::allowed_origins` would allow it"
+                "rejected a request of another site; `Security::allowed_origins` would allow it"
             );
         }
         Err(Rejection::OriginNotAllowed)
@@ -319,7 +319,7 @@ impl Security {
                 if let Some(left_out) = self.lines.forwarding.line() {
                     tracing::warn!(
                         left_out,
-                        "refused a request of a trusted proxy whose forwarding headers disagree or cannot be read"
+                        "rejected a request of a trusted proxy whose forwarding headers disagree or cannot be read"
                     );
                 }
             })?;

@@ -276,7 +276,7 @@ impl Drop for Rest {
                 let Some(after) = left.checked_sub(read) else { break };
                 left = after;
             }
-            tracing::debug!("the rest of a request's body was too long to be read away");
+            tracing::debug!("the rest of a request's body was too long to be read");
         });
         // Data that is already there needs no task.
         if reading.as_mut().now_or_never().is_some() {
@@ -289,7 +289,9 @@ impl Drop for Rest {
                     drop(drain);
                 });
             }
-            None => tracing::debug!("the rest of a request's body is not read: too many others are"),
+            None => {
+                tracing::debug!("the rest of a request's body is not read: too many others are being read")
+            }
         }
     }
 }

@@ -85,7 +85,7 @@ struct AnswersLost(usize);
 
 impl fmt::Display for AnswersLost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} answers that no client had fetched were forgotten", self.0)
+        write!(f, "{} answers that no client had fetched were removed", self.0)
     }
 }
 
@@ -96,10 +96,10 @@ impl fmt::Display for StoreError {
         f.write_str(match self.kind {
             StoreErrorKind::Unavailable => "the session engine cannot be reached",
             StoreErrorKind::NotFound => "not found",
-            StoreErrorKind::Conflict => "already there, or changed in the meantime",
+            StoreErrorKind::Conflict => "it exists already, or changed in the meantime",
             StoreErrorKind::Fenced => "closed, done, or owned by another node",
             StoreErrorKind::BeyondEnd => "beyond the end of the stream",
-            StoreErrorKind::Corrupt => "what is stored cannot be read",
+            StoreErrorKind::Corrupt => "the stored data cannot be read",
             StoreErrorKind::Full => "a limit is reached",
             StoreErrorKind::FullForPrincipal => "a limit of one principal is reached",
             StoreErrorKind::FullForPeer => "a limit of one peer is reached",

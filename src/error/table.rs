@@ -17,10 +17,10 @@ const ENCODED: &str = "Unsupported content encoding: the body must be sent witho
 const NOT_JSON: &str = "Parse error: the body is not valid JSON, or nested too deep";
 const BATCH: &str = "Invalid request: batches exist in protocol version 2025-03-26 only";
 const IN_BATCH: &str = "Invalid request: initialize must not be part of a batch";
-const EXPIRED: &str = "Bad request: the stream named by Last-Event-ID is no longer kept";
+const EXPIRED: &str = "Bad request: the stream of Last-Event-ID is no longer available";
 const NOT_RESUMABLE: &str = "Bad request: Last-Event-ID is not supported, streams cannot be resumed here";
 const NOT_KEPT: &str =
-    "No room for the answer: the server's setting `Streams::max_replay_bytes` says how much streams keep";
+    "The answer cannot be kept: all streams together hold what the server's setting `Streams::max_replay_bytes` allows";
 
 impl Rejection {
     /// Returns the HTTP status and the JSON-RPC code.
@@ -53,25 +53,13 @@ impl Rejection {
             Self::StreamTaken => (409, REQUEST),
             Self::BodyTooLarge { .. } | Self::BodyTooComplex { .. } => (413, REQUEST),
             Self::UnsupportedMediaType | Self::EncodedBody => (415, REQUEST),
-            Self::TooManyListens { .. }
-            | Self::TooManyListensOfPrincipal { .. }
-            | Self::TooManyListensOfPeer { .. }
-            | Self::TooManyCalls { .. }
-            | Self::TooManyCallsOfPrincipal { .. }
-            | Self::TooManyCallsOfPeer { .. }
-            | Self::TooManyStreams { .. } => (429, INTERNAL),
+            Self::LimitReached { limit, .. } => (limit.row().status, INTERNAL),
             Self::SessionEnded
             | Self::AnswerTooLarge { .. }
             | Self::AnswerNotKept
             | Self::TooManyAnswersUnread { .. }
             | Self::Internal => (500, INTERNAL),
-            Self::TooManyBodies { .. }
-            | Self::TooManySessions { .. }
-            | Self::TooManySessionsOfPrincipal { .. }
-            | Self::TooManySessionsOfPeer { .. }
-            | Self::TooManyCallsWithoutSession { .. }
-            | Self::Draining
-            | Self::EngineUnavailable => (503, INTERNAL),
+            Self::TooManyBodies { .. } | Self::Draining | Self::EngineUnavailable => (503, INTERNAL),
         }
     }
 
@@ -101,35 +89,12 @@ impl Rejection {
                 format!("Too much is unread: the server's setting `Limits::max_unread_response_bytes` is {limit} bytes")
                     .into()
             }
-            _ => match self.too_many() {
-                Some((what, limit)) => format!("Too many {what}: the limit is {limit}").into(),
-                None => self.fixed_text().into(),
-            },
+            Self::LimitReached { limit, max } => {
+                let row = limit.row();
+                format!("Too many {}: the limit is {max} (setting `{}`)", row.what, row.setting).into()
+            }
+            _ => self.fixed_text().into(),
         }
-    }
-
-    /// Returns the name of the exceeded limit, and its value.
-    fn too_many(&self) -> Option<(&'static str, usize)> {
-        Some(match self {
-            Self::TooManyListens { limit } => ("subscription streams", *limit),
-            Self::TooManyListensOfPrincipal { limit } => ("subscription streams of this principal", *limit),
-            Self::TooManyListensOfPeer { limit } => {
-                ("subscription streams from this address (setting `Limits::max_listen_streams_per_peer`)", *limit)
-            }
-            Self::TooManySessions { limit } => ("sessions", *limit),
-            Self::TooManySessionsOfPrincipal { limit } => ("sessions of this principal", *limit),
-            Self::TooManySessionsOfPeer { limit } => {
-                ("sessions from this address (setting `Sessions::max_sessions_per_peer`)", *limit)
-            }
-            Self::TooManyCalls { limit } => ("calls in flight in this session", *limit),
-            Self::TooManyCallsOfPrincipal { limit } => ("calls in flight of this principal", *limit),
-            Self::TooManyCallsWithoutSession { limit } => ("calls in flight without a session", *limit),
-            Self::TooManyCallsOfPeer { limit } => {
-                ("calls in flight from this address (setting `Limits::max_calls_per_peer`)", *limit)
-            }
-            Self::TooManyStreams { limit } => ("open streams in this session", *limit),
-            _ => return None,
-        })
     }
 
     /// Returns the text of a rejection without details.
@@ -157,7 +122,7 @@ impl Rejection {
             Self::SessionEnded => "The session ended before the request was answered",
             Self::AnswerNotKept => NOT_KEPT,
             Self::Draining => "The server is shutting down",
-            Self::EngineUnavailable => "Sessions are out of reach for the moment",
+            Self::EngineUnavailable => "The session engine cannot be reached; try again later",
             // All other rejections have details.
             _ => "Internal error",
         }

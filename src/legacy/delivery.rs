@@ -201,14 +201,14 @@ impl Node {
                     // again.
                     if let Some(left_out) = self.core.log_line(LogLine::Background) {
                         let error = &error as &dyn std::error::Error;
-                        tracing::warn!(error, left_out, "a session could not be told of changes");
+                        tracing::warn!(error, left_out, "changes could not be delivered to a session");
                     }
                     return;
                 }
                 Delivered::Failed(error) => {
                     tracing::debug!(
                         error = &error as &dyn std::error::Error,
-                        "a session cannot be told of changes yet"
+                        "changes cannot be delivered to a session yet"
                     );
                     turn.owes(&due, true);
                     drop(turn);

@@ -49,7 +49,7 @@ impl Node {
     pub(crate) fn begin_shutdown(&self) {
         if self.core.engine.durable() {
             let closed: usize = self.all_here().iter().map(|session| self.detach_clients(session)).sum();
-            tracing::debug!(closed, "streams were closed for their clients to come back");
+            tracing::debug!(closed, "streams were closed so that their clients reconnect");
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Node;
 use super::reader::LogReader;
 use super::request::Incoming;
-use crate::error::{Rejection, StoreError, StoreErrorKind};
+use crate::error::{Limit, Rejection, StoreError, StoreErrorKind};
 use crate::identity::SessionId;
 use crate::outcome::{Outcome, Reply};
 use crate::store::{EndReason, STANDALONE, StreamNo};
@@ -87,7 +87,9 @@ fn rejection(node: &Node, error: &StoreError) -> Rejection {
         StoreErrorKind::NotFound => Rejection::EventsExpired,
         StoreErrorKind::BeyondEnd => Rejection::UnknownEvent,
         StoreErrorKind::Conflict => Rejection::StreamTaken,
-        StoreErrorKind::Full => Rejection::TooManyStreams { limit: node.core.settings.policy().max_streams },
+        StoreErrorKind::Full => {
+            Rejection::LimitReached { limit: Limit::Streams, max: node.core.settings.policy().max_streams }
+        }
         _ => node.rejection(error),
     }
 }

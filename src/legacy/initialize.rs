@@ -14,7 +14,7 @@ use super::request::{Post, session_header};
 use super::session::LiveSession;
 use super::standalone::Standalone;
 use crate::core::LogLine;
-use crate::error::{Rejection, StoreError, StoreErrorKind};
+use crate::error::{Limit, Rejection, StoreError, StoreErrorKind};
 use crate::identity::{Peer, Principal, SessionId, SessionInfo};
 use crate::message::{
     Body, CAPABILITIES, CLIENT_INFO, Envelope, ErrorObject, INITIALIZE, InitializeParams, Kind, Oversized, Params,
@@ -248,11 +248,13 @@ async fn keep(node: &Arc<Node>, session: &Arc<LiveSession>) -> Result<(), Failed
 fn rejection(node: &Node, error: &StoreError) -> Rejection {
     let policy = node.core.settings.policy();
     match error.kind() {
-        StoreErrorKind::Full => Rejection::TooManySessions { limit: policy.max_sessions },
+        StoreErrorKind::Full => Rejection::LimitReached { limit: Limit::Sessions, max: policy.max_sessions },
         StoreErrorKind::FullForPrincipal => {
-            Rejection::TooManySessionsOfPrincipal { limit: policy.max_sessions_per_principal }
+            Rejection::LimitReached { limit: Limit::SessionsOfPrincipal, max: policy.max_sessions_per_principal }
         }
-        StoreErrorKind::FullForPeer => Rejection::TooManySessionsOfPeer { limit: policy.max_sessions_per_peer },
+        StoreErrorKind::FullForPeer => {
+            Rejection::LimitReached { limit: Limit::SessionsOfPeer, max: policy.max_sessions_per_peer }
+        }
         _ => node.rejection(error),
     }
 }

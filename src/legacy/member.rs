@@ -23,7 +23,7 @@ impl Member {
             && let Some(left_out) = self.core.log_line(LogLine::Background)
         {
             let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, left_out, "other nodes could not be told of a session");
+            tracing::warn!(error, left_out, "other nodes did not receive an update of a session");
         }
     }
 }

@@ -85,7 +85,7 @@ impl Node {
                 return Ok(session);
             }
             if let Some(left_out) = self.core.log_line(LogLine::OtherPrincipal) {
-                tracing::warn!(session = ?id, left_out, "a request of another principal was refused");
+                tracing::warn!(session = ?id, left_out, "a request of another principal was rejected");
             }
             return Err(Rejection::SessionNotFound);
         }
@@ -168,7 +168,7 @@ impl Node {
             StoreErrorKind::Unavailable => {
                 if let Some(left_out) = self.core.log_line(LogLine::OutOfReach) {
                     let error = error as &dyn std::error::Error;
-                    tracing::error!(error, left_out, "the session engine is out of reach");
+                    tracing::error!(error, left_out, "the session engine cannot be reached");
                 }
                 Rejection::EngineUnavailable
             }

@@ -79,7 +79,7 @@ impl Node {
         }
         if let Some(left_out) = self.core.log_line(LogLine::Background) {
             let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, left_out, "a session could not be looked at again");
+            tracing::warn!(error, left_out, "a session could not be re-checked");
         }
         true
     }

@@ -16,7 +16,7 @@ use super::standalone::Standalone;
 use super::start::start;
 use super::{Node, initialize, stateless};
 use crate::edge::{McpHeaders, is_of_a_session};
-use crate::error::{Rejection, StoreError, StoreErrorKind};
+use crate::error::{Limit, Rejection, StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionId};
 use crate::message::{Body, Envelope, Malformed, Params, RawJson, RequestId, shown, write};
 use crate::outcome::{Outcome, Reply};
@@ -130,9 +130,9 @@ fn rejection(node: &Node, session: SessionId, error: &StoreError) -> Rejection {
     let policy = node.core.settings.policy();
     match error.kind() {
         StoreErrorKind::Conflict => Rejection::DuplicateId,
-        StoreErrorKind::Full => Rejection::TooManyCalls { limit: policy.max_calls },
+        StoreErrorKind::Full => Rejection::LimitReached { limit: Limit::Calls, max: policy.max_calls },
         StoreErrorKind::FullForPrincipal => {
-            Rejection::TooManyCallsOfPrincipal { limit: policy.max_calls_per_principal }
+            Rejection::LimitReached { limit: Limit::CallsOfPrincipal, max: policy.max_calls_per_principal }
         }
         StoreErrorKind::NotFound => {
             // The session ended, and the signal for its end was lost.
@@ -164,7 +164,7 @@ async fn take<S: Clone + Send + Sync + 'static>(
                     tracing::debug!(session = ?id, request = &*shown(&request), first, "the client answered");
                 }
                 Err(error) if error.kind() == StoreErrorKind::NotFound => {
-                    tracing::debug!(session = ?id, request = &*shown(&request), "an answer to no open question");
+                    tracing::debug!(session = ?id, request = &*shown(&request), "an answer to no open request");
                     node.core
                         .engine
                         .load(id, incoming.principal.as_ref())

@@ -145,7 +145,7 @@ impl LogReader {
             // be different ones.
             Ok(page) if page.tail < self.cursor => {
                 if let Some(left_out) = self.node.core.log_line(LogLine::Forgotten) {
-                    tracing::warn!(session = ?self.session.info.id, left_out, "events were forgotten that a client has");
+                    tracing::warn!(session = ?self.session.info.id, left_out, "the engine lost events that a client has received");
                 }
                 Some(self.come_back())
             }
@@ -204,7 +204,7 @@ impl LogReader {
     /// `up_to`, so that a client that resumes does not receive it twice.
     fn hole(&self, up_to: u64) -> Frame {
         let lost = up_to - self.cursor;
-        tracing::debug!(session = ?self.session.info.id, lost, "a reader was told of a hole");
+        tracing::debug!(session = ?self.session.info.id, lost, "a client was notified of dropped events");
         let params = RawJson::from_value(&json!({
             "level": "warning",
             "logger": "mcp-http",

@@ -26,7 +26,7 @@ use super::driver::{Handlers, run};
 use super::exchange::{Delivery, Exchange};
 use super::in_flight::InFlight;
 use super::reader::LogReader;
-use crate::error::{Rejection, StoreErrorKind};
+use crate::error::{Limit, Rejection, StoreErrorKind};
 use crate::message::{RequestId, write};
 use crate::outcome::Outcome;
 use crate::panics::OnAbort;
@@ -177,7 +177,7 @@ async fn stream(exchange: &Arc<Exchange>, calls: &[Arc<InFlight>], form: &mut Fo
             unanswered(calls, form)
         }
         Err(error) if error.kind() == StoreErrorKind::Full => {
-            Rejection::TooManyStreams { limit: node.core.settings.policy().max_streams }.into()
+            Rejection::LimitReached { limit: Limit::Streams, max: node.core.settings.policy().max_streams }.into()
         }
         Err(error) => node.rejection(&error).into(),
     }

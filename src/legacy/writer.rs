@@ -157,7 +157,7 @@ impl<'a> Writer<'a> {
             self.exchange.node().core.counters.answer_rejected();
             if let Some(left_out) = self.log_line(LogLine::NotKept) {
                 self.span.in_scope(|| {
-                    tracing::error!(%id, left_out, "there was no room for an answer; `Streams::max_replay_bytes` makes more");
+                    tracing::error!(%id, left_out, "an answer could not be kept; raise `Streams::max_replay_bytes`");
                 });
             }
             events.push(Event { kind: EventKind::Response, payload: write::failure(Some(&id), &error) });
@@ -232,10 +232,10 @@ impl<'a> Writer<'a> {
         let cause = error as &dyn std::error::Error;
         match error.kind() {
             StoreErrorKind::Fenced => {
-                tracing::warn!(session, left_out, "a call was given up while this node was away");
+                tracing::warn!(session, left_out, "a call was abandoned while this node could not reach the engine");
             }
             StoreErrorKind::Conflict => {
-                tracing::error!(session, left_out, "a call was given up whose messages were forgotten");
+                tracing::error!(session, left_out, "a call was abandoned: the engine lost its messages");
             }
             StoreErrorKind::Unavailable => {
                 tracing::warn!(error = cause, left_out, "messages of a call could not be written yet");

@@ -97,9 +97,9 @@ impl Channel for Round {
             tracing::debug!(
                 error = &*shown(&error.to_string()),
                 method,
-                "the answer of a client does not fit its question"
+                "the answer of a client does not match its request"
             );
-            let text = format!("Invalid params: an input response does not fit its {method}");
+            let text = format!("Invalid params: an input response does not match its {method}");
             self.end_with(ErrorObject::invalid_params(text)).await;
             ClientError::Ended
         })

@@ -26,7 +26,7 @@ pub(super) fn result(discovery: &Discovery, served: &[ProtocolVersion]) -> Resul
         instructions: discovery.get_instructions(),
     };
     RawJson::from_value(&result).map_err(|error| {
-        tracing::error!(%error, "what the server says of itself cannot be written");
+        tracing::error!(%error, "the server's description of itself cannot be written");
         ErrorObject::internal()
     })
 }

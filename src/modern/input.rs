@@ -89,7 +89,7 @@ pub(super) fn check(method: &str, client: &ClientCapabilities) -> Result<&'stati
         "elicitation/create" => ("elicitation/create", "elicitation", client.elicitation.is_some()),
         "sampling/createMessage" => ("sampling/createMessage", "sampling", client.sampling.is_some()),
         "roots/list" => ("roots/list", "roots", client.roots.is_some()),
-        _ => ("", "being asked this in its revision", false),
+        _ => ("", "this request in its revision", false),
     };
     if declared { Ok(method) } else { Err(ClientError::NotCapable(capability)) }
 }
@@ -216,19 +216,26 @@ impl Inputs {
         }
         let Self { mut carried, open, lost, .. } = self;
         if lost {
-            return Err(internal("a step was taken whose value cannot be carried"));
+            return Err(internal("the value of a step cannot be carried in the request state"));
         }
         carried.round += 1;
         if carried.round > bounds.rounds {
-            return Err(over(&format!("the call asked in {} rounds, which is the limit", bounds.rounds)));
+            return Err(over(&format!(
+                "the call needed input in {} rounds, the limit of the server's setting `InputRequests::max_rounds`",
+                bounds.rounds
+            )));
         }
         carried.until = bounds.now.saturating_add(bounds.lifetime);
         carried.requests = open.iter().map(|open| (open.key.clone(), open.print)).collect();
         let plain = serde_json::to_vec(&carried).map_err(internal)?;
         if plain.len() > bounds.bytes {
-            return Err(over(&format!("what the client would have to carry is over {} bytes", bounds.bytes)));
+            return Err(over(&format!(
+                "the request state is over {} bytes, the limit of the server's setting `InputRequests::max_state_bytes`",
+                bounds.bytes
+            )));
         }
-        let request_state = seal(&plain).ok_or_else(|| internal("there is no randomness to seal with"))?;
+        let request_state =
+            seal(&plain).ok_or_else(|| internal("the operating system gave no random bytes to seal with"))?;
         let requests = open.iter().map(|open| (&*open.key, Request { method: open.method, params: &open.params }));
         let result = InputRequired { result_type: "input_required", input_requests: requests.collect(), request_state };
         RawJson::from_value(&result).map_err(internal)
@@ -245,7 +252,7 @@ fn over(why: &str) -> ErrorObject {
 }
 
 fn internal(why: impl std::fmt::Display) -> ErrorObject {
-    tracing::error!(%why, "a client cannot be asked");
+    tracing::error!(%why, "a request for input cannot be sent");
     ErrorObject::internal()
 }
 

@@ -76,7 +76,7 @@ pub(super) fn check_arguments(
         let header = || one.header.as_str().to_owned();
         match (argument.filter(|argument| !argument.is_null()), headers.get(&one.header)) {
             (None, None) => {}
-            (None, Some(_)) => return Err(mismatch(header(), "stands for an argument that is not there")),
+            (None, Some(_)) => return Err(mismatch(header(), "repeats an argument that is absent")),
             (Some(_), None) => return Err(mismatch(header(), "is required")),
             (Some(argument), Some(stated)) => {
                 let stated = text(stated).ok_or_else(|| mismatch(header(), "is not valid"))?;

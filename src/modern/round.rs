@@ -451,7 +451,7 @@ fn no_task(core: &Core, error: &StoreError) -> ErrorObject {
         ),
         _ => {
             if let Some(left_out) = core.log_line(LogLine::Task) {
-                tracing::error!(error = error as &dyn std::error::Error, left_out, "a task cannot be kept");
+                tracing::error!(error = error as &dyn std::error::Error, left_out, "a task cannot be stored");
             }
             ErrorObject::internal()
         }

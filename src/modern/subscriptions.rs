@@ -23,7 +23,7 @@ use futures_util::task::AtomicWaker;
 use super::filter::{Filter, Supported};
 use super::pending::PendingChanges;
 use crate::core::{Full, Permit, Quota};
-use crate::error::Rejection;
+use crate::error::{Limit, Rejection};
 use crate::identity::{Account, Principal};
 use crate::message::RawJson;
 use crate::server::change::Change;
@@ -93,9 +93,9 @@ impl Subscriptions {
     /// Adds a subscription if capacity is available.
     pub(super) fn join(self: &Arc<Self>, filter: Filter, account: Option<Account>) -> Result<Subscription, Rejection> {
         let place = self.capacity.take(account.clone(), 1).map_err(|full| match full {
-            Full::All(limit) => Rejection::TooManyListens { limit },
-            Full::Principal(limit) => Rejection::TooManyListensOfPrincipal { limit },
-            Full::Peer(limit) => Rejection::TooManyListensOfPeer { limit },
+            Full::All(max) => Rejection::LimitReached { limit: Limit::ListenStreams, max },
+            Full::Principal(max) => Rejection::LimitReached { limit: Limit::ListenStreamsOfPrincipal, max },
+            Full::Peer(max) => Rejection::LimitReached { limit: Limit::ListenStreamsOfPeer, max },
         })?;
         let state = State { waiting: PendingChanges::new(filter), stage: Stage::Admitted };
         let listen = Arc::new(Subscriber { state: Mutex::new(state), reader: AtomicWaker::new(), account });
@@ -257,7 +257,7 @@ mod tests {
     fn a_subscription_is_released_once() {
         let subscriptions = listening(&Limits::new().max_listen_streams(1));
         let subscription = join(&subscriptions).unwrap();
-        assert_eq!(join(&subscriptions).unwrap_err(), Rejection::TooManyListens { limit: 1 });
+        assert_eq!(join(&subscriptions).unwrap_err(), Rejection::LimitReached { limit: Limit::ListenStreams, max: 1 });
         drop(subscription);
         let subscription = join(&subscriptions).unwrap();
         assert_eq!(

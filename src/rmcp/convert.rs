@@ -148,7 +148,7 @@ pub(super) fn result(result: &ServerResult) -> Result<RawJson, ErrorObject> {
         other => RawJson::from_value(other),
     };
     written.map_err(|error| {
-        tracing::error!(%error, "a result of rmcp's cannot be written");
+        tracing::error!(%error, "a result from rmcp cannot be written");
         ErrorObject::internal()
     })
 }

@@ -33,7 +33,7 @@ impl Mirrored {
         }
         let arguments = MirroredArguments::of(&Value::Object((*tool.input_schema).clone()));
         let arguments = arguments.unwrap_or_else(|error| {
-            tracing::error!(%error, tool = &*tool.name, "no client can call a tool whose annotations break the rules");
+            tracing::error!(%error, tool = &*tool.name, "a tool is not offered: its `x-mcp-header` annotations are invalid");
             MirroredArguments::default()
         });
         let arguments = (!arguments.is_empty()).then(|| Arc::new(arguments));

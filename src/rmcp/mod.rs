@@ -223,7 +223,7 @@ impl<H: ServerHandler> RmcpServer<H> {
     }
 
     async fn reopen(&self, session: &Session, parts: &Parts, context: &Context) -> Result<RmcpSession<H>, ErrorObject> {
-        tracing::debug!(session = ?session.info().id, "a session goes on with a new handler");
+        tracing::debug!(session = ?session.info().id, "a session continues with a new handler");
         let initialize = convert::initialize(&introduction(context)?, None)?;
         let pending = Pending::new(context, self.request_timeout);
         let (conversation, _) =
@@ -237,11 +237,7 @@ impl<H: ServerHandler> RmcpServer<H> {
                 Call { id: 0.into(), method: "resources/subscribe".into(), params, parts, context, outline: None };
             if let Err(error) = conversation.call(subscribe, None).await {
                 let (error, uri) = (error.to_string(), shown(&uri));
-                tracing::debug!(
-                    error = &*shown(&error),
-                    uri = &*uri,
-                    "a new handler does not take a subscription over"
-                );
+                tracing::debug!(error = &*shown(&error), uri = &*uri, "a new handler rejected a subscription");
             }
         }
         Ok(conversation)
@@ -275,7 +271,7 @@ fn introduction(context: &Context) -> Result<RawJson, ErrorObject> {
 /// Reads a text whose form rmcp and this crate share.
 fn read<T: DeserializeOwned>(text: &RawJson) -> Result<T, ErrorObject> {
     text.read().map_err(|error| {
-        tracing::error!(%error, "rmcp and this crate do not understand each other");
+        tracing::error!(%error, "rmcp sent a message that this crate cannot read");
         ErrorObject::internal()
     })
 }

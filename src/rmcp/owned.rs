@@ -155,7 +155,7 @@ impl Owner {
     fn seal(&self, text: &str, about: &[&str]) -> Result<String, ErrorObject> {
         let sealed = self.owners.sealer.seal(text.as_bytes(), &self.purpose(about));
         sealed.ok_or_else(|| {
-            tracing::error!("there is no randomness to seal with");
+            tracing::error!("the operating system gave no random bytes to seal with");
             ErrorObject::internal()
         })
     }

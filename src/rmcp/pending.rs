@@ -201,7 +201,10 @@ impl Pending {
             (requests.len() > MAX_REQUESTS).then(|| requests.remove(0))
         };
         if let Some((_, oldest)) = oldest {
-            tracing::warn!(limit = MAX_REQUESTS, "a handler has too many questions open: its oldest is given up");
+            tracing::warn!(
+                limit = MAX_REQUESTS,
+                "a handler has too many open requests to the client: the oldest is abandoned"
+            );
             oldest.abort();
         }
         OpenRequest { pending: Arc::clone(self), id }

@@ -133,7 +133,11 @@ impl<H: ServerHandler> RmcpSession<H> {
             }
             Err(error) => {
                 let (error, method) = (error.to_string(), shown(&notice.method));
-                tracing::debug!(error = &*shown(&error), method = &*method, "a notification is not passed on");
+                tracing::debug!(
+                    error = &*shown(&error),
+                    method = &*method,
+                    "a notification was rejected by the handler"
+                );
             }
         }
         beginning

@@ -35,13 +35,13 @@ impl Remember {
         match self {
             Self::LogLevel(context, level) => {
                 if let Err(error) = context.set_log_level(level).await {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "a log level is not remembered");
+                    tracing::warn!(error = &error as &dyn std::error::Error, "a log level could not be stored");
                 }
             }
             Self::Subscription { uri, wanted } => {
                 let changed = if wanted { session.subscribe(&uri).await } else { session.unsubscribe(&uri).await };
                 if let Err(error) = changed {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "a subscription is not remembered");
+                    tracing::warn!(error = &error as &dyn std::error::Error, "a subscription could not be stored");
                 }
             }
         }

@@ -78,7 +78,7 @@ impl SessionTransport {
     fn notify(&self, mut notification: ServerNotification) -> BoxFuture<'static, Result<(), ClientError>> {
         let pending = Arc::clone(&self.pending);
         if pending.tasks.as_ref().is_some_and(|tasks| !tasks.rename(&mut notification)) {
-            tracing::debug!("a notification names a task that its client was not given: it is dropped");
+            tracing::debug!("a notification names a task that its client did not receive: it is dropped");
             return Box::pin(ready(Ok(())));
         }
         if let ServerNotification::CancelledNotification(cancelled) = &notification {

@@ -41,15 +41,15 @@ impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotCapable(capability) => write!(f, "the client does not support {capability}"),
-            Self::Refused(error) => write!(f, "the client refused: {error}"),
+            Self::Refused(error) => write!(f, "the client rejected the request: {error}"),
             Self::Timeout(after) => write!(f, "the client did not answer within {after:?}"),
-            Self::NoStream => f.write_str("the client cannot be asked: it has no open stream"),
-            Self::Ended => f.write_str("the call ended before the client answered"),
-            Self::Unreadable(_) => f.write_str("the client's answer does not fit the question"),
+            Self::NoStream => f.write_str("the request cannot be sent: the client has no open stream"),
+            Self::Ended => f.write_str("the call or the session ended before the client answered"),
+            Self::Unreadable(_) => f.write_str("the client's answer does not match the request"),
             Self::TooLarge { bytes, limit } => {
-                write!(f, "the client was not asked: the request has {bytes} bytes, the limit is {limit}")
+                write!(f, "the request was not sent: it has {bytes} bytes, the limit is {limit}")
             }
-            Self::NotAForm(why) => write!(f, "the client was not asked: {why}"),
+            Self::NotAForm(why) => write!(f, "the request was not sent: {why}"),
         }
     }
 }

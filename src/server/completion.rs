@@ -1,13 +1,11 @@
 //! Completions: proposals for the value of an argument (`completion/complete`).
 
 use std::collections::HashMap;
-use std::marker::PhantomData;
 
-use futures_util::future::BoxFuture;
 use serde::Serialize;
 
-use super::handler::{ArgumentRejection, Arguments, CallParts, Erased, FromCall, Handler, Run};
-use super::{IntoToolError, ToolError};
+use super::handler::{ArgumentRejection, Arguments, CallParts, Erased, FromCall};
+use super::{IntoToolError, ResultForm, ToolError};
 use crate::message::ErrorObject;
 
 /// The completion handlers, by the name of the argument.
@@ -133,31 +131,13 @@ impl<S: Sync> FromCall<S, ViaCompletion> for CompletionRequest {
     }
 }
 
-/// A completion handler with its type.
-pub(crate) struct Complete<H, M> {
-    handler: H,
-    arguments: PhantomData<fn() -> M>,
-}
-
-impl<H, M> Complete<H, M> {
-    pub(crate) fn new(handler: H) -> Self {
-        Self { handler, arguments: PhantomData }
-    }
-}
-
-impl<S, H, M> Run<S, Completion> for Complete<H, M>
-where
-    S: Send + Sync,
-    H: Handler<S, M>,
-    H::Output: IntoCompletion + Send,
-{
-    fn run<'a>(&'a self, call: CallParts, state: &'a S) -> BoxFuture<'a, Result<Completion, ErrorObject>> {
-        let version = call.context().protocol_version();
-        Box::pin(async move {
-            let output = self.handler.handle(call, state).await.map_err(ArgumentRejection::into_error)?;
-            output.into_completion().map_err(|error| error.into_error(version))
-        })
-    }
+/// Converts the output of a completion handler.
+pub(crate) fn complete<T: IntoCompletion>(
+    output: Result<T, ArgumentRejection>,
+    form: ResultForm,
+) -> Result<Completion, ErrorObject> {
+    let output = output.map_err(ArgumentRejection::into_error)?;
+    output.into_completion().map_err(|error| error.into_error(form.version()))
 }
 
 #[cfg(test)]

@@ -400,14 +400,14 @@ impl Context {
         match known.map(|value| value.read()) {
             Some(Ok(value)) => return Ok(value),
             Some(Err(error)) => {
-                tracing::error!(%error, key, "a step runs again: its kept value does not match its type")
+                tracing::error!(%error, key, "a step runs again: its stored value does not match its type")
             }
             None => {}
         }
         let value = step.await?;
         let written = RawJson::from_value(&value).ok().filter(|written| written.read::<T>().is_ok());
         if written.is_none() {
-            tracing::error!(key, "the value of a step cannot be kept: it does not survive JSON");
+            tracing::error!(key, "the value of a step cannot be stored: it cannot be written as JSON");
         }
         self.channel.remember(name, written);
         Ok(value)

@@ -46,6 +46,7 @@ mod schema;
 pub(crate) mod server_trait;
 mod session;
 pub(crate) mod session_access;
+mod setters;
 mod skill;
 mod tool;
 pub(crate) mod typed;

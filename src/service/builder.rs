@@ -165,7 +165,10 @@ impl<S: Clone + Send + Sync + 'static> McpServiceBuilder<S> {
         let spoken = self.server.versions();
         let versions: Vec<_> = self.versions.iter().copied().filter(|version| spoken.contains(version)).collect();
         if versions.is_empty() {
-            tracing::error!(?spoken, "the server speaks no protocol revision that is served: every client is refused");
+            tracing::error!(
+                ?spoken,
+                "the server supports no protocol revision that is served: every client is rejected"
+            );
         }
         versions
     }

@@ -9,34 +9,48 @@ use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::XChaCha20Poly1305;
 use chacha20poly1305::aead::{Generate, Key};
 
+use super::group::settings;
 use super::{at_least_one, positive};
 use crate::error::ConfigError;
 
-/// How the service sends requests to clients of 2026-07-28. A call that needs input ends with its
-/// requests to the client. The client then repeats the call with the answers and with the state
-/// that the service gave it (`requestState`). The state is sealed: no client can read or change it.
-/// Pass this to [`McpServiceBuilder::input_requests`](crate::McpServiceBuilder::input_requests).
-///
-/// Source: 2026-07-28, Multi Round-Trip Requests.
-///
-/// ```
-/// use mcp_http::{InputRequests, McpServer, McpService, SealingKey};
-///
-/// # let secret = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-/// let key: SealingKey = secret.parse()?; // from the environment, the same on each node
-/// let inputs = InputRequests::new().keys([key]);
-/// let service = McpService::builder(McpServer::<()>::new("doc", "1")).input_requests(inputs).build()?;
-/// # let _ = service;
-/// # Ok::<(), mcp_http::error::ConfigError>(())
-/// ```
-#[doc(alias = "requestState")]
-#[derive(Debug, Clone)]
-pub struct InputRequests {
-    pub(crate) keys: Vec<SealingKey>,
-    pub(crate) service: Option<String>,
-    pub(crate) lifetime: Duration,
-    pub(crate) max_rounds: u32,
-    pub(crate) max_state_bytes: usize,
+settings! {
+    /// How the service sends requests to clients of 2026-07-28. A call that needs input ends with its
+    /// requests to the client. The client then repeats the call with the answers and with the state
+    /// that the service gave it (`requestState`). The state is sealed: no client can read or change it.
+    /// Pass this to [`McpServiceBuilder::input_requests`](crate::McpServiceBuilder::input_requests).
+    ///
+    /// Source: 2026-07-28, Multi Round-Trip Requests.
+    ///
+    /// ```
+    /// use mcp_http::{InputRequests, McpServer, McpService, SealingKey};
+    ///
+    /// # let secret = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    /// let key: SealingKey = secret.parse()?; // from the environment, the same on each node
+    /// let inputs = InputRequests::new().keys([key]);
+    /// let service = McpService::builder(McpServer::<()>::new("doc", "1")).input_requests(inputs).build()?;
+    /// # let _ = service;
+    /// # Ok::<(), mcp_http::error::ConfigError>(())
+    /// ```
+    #[doc(alias = "requestState")]
+    #[derive(Debug, Clone)]
+    pub struct InputRequests {
+        /// How long a client may take from a request to its answer. Longer than zero, default
+        /// [`InputRequests::DEFAULT_LIFETIME`].
+        lifetime: value Duration = Self::DEFAULT_LIFETIME, positive;
+
+        /// How many rounds one call may take: each sends requests to the client, which then repeats the
+        /// call. At least 1, default [`InputRequests::DEFAULT_MAX_ROUNDS`].
+        max_rounds: value u32 = Self::DEFAULT_MAX_ROUNDS, at_least_one;
+
+        /// The most bytes that a client carries for one call: earlier answers, and values that
+        /// [`Context::once`](crate::Context::once) keeps. At least 1, default
+        /// [`InputRequests::DEFAULT_MAX_STATE_BYTES`].
+        max_state_bytes: value usize = Self::DEFAULT_MAX_STATE_BYTES, at_least_one;
+    }
+    other {
+        keys: Vec<SealingKey> = vec![SealingKey::random()];
+        service: Option<String> = None;
+    }
 }
 
 impl InputRequests {
@@ -51,18 +65,6 @@ impl InputRequests {
     /// 64 KiB: the answers of a person and some of a model. All of it travels both ways in each
     /// round.
     pub const DEFAULT_MAX_STATE_BYTES: usize = 64 << 10;
-
-    /// Returns the defaults, with a random key that only this process has.
-    #[must_use]
-    pub fn new() -> Self {
-        Self {
-            keys: vec![SealingKey::random()],
-            service: None,
-            lifetime: Self::DEFAULT_LIFETIME,
-            max_rounds: Self::DEFAULT_MAX_ROUNDS,
-            max_state_bytes: Self::DEFAULT_MAX_STATE_BYTES,
-        }
-    }
 
     /// The keys that seal the state which clients carry: the first key seals, every key opens.
     /// Nodes that serve the same clients share them. To rotate: append the new key on every node,
@@ -87,45 +89,12 @@ impl InputRequests {
         self
     }
 
-    /// How long a client may take from a request to its answer. Longer than zero, default
-    /// [`InputRequests::DEFAULT_LIFETIME`].
-    #[must_use]
-    pub fn lifetime(mut self, lifetime: Duration) -> Self {
-        self.lifetime = lifetime;
-        self
-    }
-
-    /// How many rounds one call may take: each sends requests to the client, which then repeats the
-    /// call. At least 1, default [`InputRequests::DEFAULT_MAX_ROUNDS`].
-    #[must_use]
-    pub fn max_rounds(mut self, rounds: u32) -> Self {
-        self.max_rounds = rounds;
-        self
-    }
-
-    /// The most bytes that a client carries for one call: earlier answers, and values that
-    /// [`Context::once`](crate::Context::once) keeps. At least 1, default
-    /// [`InputRequests::DEFAULT_MAX_STATE_BYTES`].
-    #[must_use]
-    pub fn max_state_bytes(mut self, bytes: usize) -> Self {
-        self.max_state_bytes = bytes;
-        self
-    }
-
     pub(super) fn check(&self, error: &mut ConfigError) {
+        self.check_each(error);
         at_least_one(error, "InputRequests::keys", self.keys.len());
         if self.service.as_ref().is_some_and(String::is_empty) {
             error.report("InputRequests::service", "must not be empty");
         }
-        positive(error, "InputRequests::lifetime", self.lifetime);
-        at_least_one(error, "InputRequests::max_rounds", self.max_rounds as usize);
-        at_least_one(error, "InputRequests::max_state_bytes", self.max_state_bytes);
-    }
-}
-
-impl Default for InputRequests {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

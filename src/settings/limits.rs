@@ -2,35 +2,100 @@
 
 use std::time::Duration;
 
-use super::{at_least_one, positive};
+use super::group::settings;
+use super::{anything, at_least_one, at_least_one_if_set, positive};
 use crate::error::ConfigError;
 use crate::message;
 use crate::server::change::SUBSCRIPTION_URI;
 use crate::server::client_request::{CLIENT_REQUEST, SAMPLING_REQUEST};
 use crate::store::Policy;
 
-/// How much clients may use at the same time. Pass this to
-/// [`McpServiceBuilder::limits`](crate::McpServiceBuilder::limits).
-///
-/// Each limit is at least 1, each duration longer than zero. Limits per principal need a
-/// [`Principal`](crate::Principal): without an authentication layer only the other limits apply.
-/// The run time of handlers is not limited here, because only the handler knows how long it needs:
-/// use [`tokio::time::timeout()`].
-#[derive(Debug, Clone)]
-pub struct Limits {
-    pub(crate) max_body_bytes: usize,
-    pub(crate) max_total_body_bytes: usize,
-    pub(crate) body_timeout: Duration,
-    pub(crate) max_response_bytes: usize,
-    pub(crate) max_unread_response_bytes: usize,
-    max_calls_per_session: usize,
-    pub(crate) max_calls_per_principal: usize,
-    pub(crate) max_calls_without_session: usize,
-    pub(crate) max_calls_per_peer: Option<usize>,
-    max_streams_per_session: usize,
-    pub(crate) max_listen_streams: usize,
-    pub(crate) max_listen_streams_per_principal: usize,
-    pub(crate) max_listen_streams_per_peer: Option<usize>,
+settings! {
+    /// How much clients may use at the same time. Pass this to
+    /// [`McpServiceBuilder::limits`](crate::McpServiceBuilder::limits).
+    ///
+    /// Each limit is at least 1, each duration longer than zero. Limits per principal need a
+    /// [`Principal`](crate::Principal): without an authentication layer only the other limits apply.
+    /// The run time of handlers is not limited here, because only the handler knows how long it needs:
+    /// use [`tokio::time::timeout()`].
+    #[derive(Debug, Clone)]
+    pub struct Limits {
+        /// The largest body of a POST, in bytes (413 beyond). Default [`Limits::DEFAULT_MAX_BODY_BYTES`].
+        max_body_bytes: value usize = Self::DEFAULT_MAX_BODY_BYTES, at_least_one;
+
+        /// The bytes that the bodies of all requests in flight hold together, for all clients (503
+        /// beyond). A body counts from its arrival until its call has ended. Bodies of up to 16 KiB are
+        /// not counted and always read. Calls that became tasks hold a quarter at most. One principal,
+        /// or one address of clients without a principal, holds half at most (or one body of the
+        /// largest size). At least [`Limits::max_body_bytes`], default [`Limits::DEFAULT_MAX_TOTAL_BODY_BYTES`].
+        ///
+        /// The arguments that a handler parses from a body are not included; they take about as much
+        /// again.
+        max_total_body_bytes: value usize = Self::DEFAULT_MAX_TOTAL_BODY_BYTES, anything;
+
+        /// How long it may take to receive a whole body (408 beyond). Default
+        /// [`Limits::DEFAULT_BODY_TIMEOUT`].
+        body_timeout: value Duration = Self::DEFAULT_BODY_TIMEOUT, positive;
+
+        /// The largest response of a handler in bytes of JSON, result or error, in both eras and in
+        /// each [`ResponseMode`](crate::ResponseMode). A larger one is replaced by -32603 with a text
+        /// that names the limit: with status 500 if nothing was sent yet, otherwise in the stream. It
+        /// is counted ([`Statistics::answers_refused`](crate::Statistics::answers_refused)) and logged.
+        /// A session may keep this much beyond
+        /// [`Streams::replay_bytes_per_session`](crate::Streams::replay_bytes_per_session) for responses that its
+        /// client has not fetched. At least 1, default [`Limits::DEFAULT_MAX_RESPONSE_BYTES`].
+        max_response_bytes: value usize = Self::DEFAULT_MAX_RESPONSE_BYTES, at_least_one;
+
+        /// The bytes that responses hold for clients that have not read them, of all clients together.
+        /// It counts JSON responses, and data that streams have ready, of more than 16 KiB each. Replay
+        /// buffers of sessions are counted by [`Streams::max_replay_bytes`](crate::Streams::max_replay_bytes)
+        /// instead.
+        ///
+        /// Above the limit the client that holds most (a principal, or an address of clients without
+        /// one) loses the response that has waited longest. That is counted in
+        /// [`Statistics::slow_readers`](crate::Statistics::slow_readers). A new JSON response of this
+        /// client is rejected instead, unless one of its responses has waited for five seconds. It
+        /// becomes -32603 with status 500
+        /// ([`Statistics::answers_refused`](crate::Statistics::answers_refused)). At least
+        /// [`Limits::max_response_bytes`], default [`Limits::DEFAULT_MAX_UNREAD_RESPONSE_BYTES`].
+        max_unread_response_bytes: value usize = Self::DEFAULT_MAX_UNREAD_RESPONSE_BYTES, anything;
+
+        /// The most calls in flight in one session (429 beyond). Default [`Limits::DEFAULT_MAX_CALLS_PER_SESSION`].
+        max_calls_per_session: value usize = Self::DEFAULT_MAX_CALLS_PER_SESSION, at_least_one;
+
+        /// The most calls in flight of one principal, in all its sessions and outside of them (429
+        /// beyond). Default [`Limits::DEFAULT_MAX_CALLS_PER_PRINCIPAL`].
+        max_calls_per_principal: value usize = Self::DEFAULT_MAX_CALLS_PER_PRINCIPAL, at_least_one;
+
+        /// The most calls in flight at this service that belong to no session, of all clients together
+        /// (503 beyond). These are calls of 2026-07-28, calls in
+        /// [stateless mode](crate::Sessions::stateless), and each `initialize` until it has a session.
+        /// At least 1, default [`Limits::DEFAULT_MAX_CALLS_WITHOUT_SESSION`].
+        max_calls_without_session: value usize = Self::DEFAULT_MAX_CALLS_WITHOUT_SESSION, at_least_one;
+
+        /// The most calls of [`Limits::max_calls_without_session`] that come from one [`Peer`](crate::Peer)
+        /// and have no principal (429 beyond). It applies if the connection's address is known, see
+        /// [`Sessions::max_sessions_per_peer`](crate::Sessions::max_sessions_per_peer). At least 1; `None`: no limit per
+        /// peer. Default [`Limits::DEFAULT_MAX_CALLS_PER_PEER`].
+        max_calls_per_peer: option usize = Some(Self::DEFAULT_MAX_CALLS_PER_PEER), at_least_one_if_set;
+
+        /// The most open streams in one session (429 beyond). Default [`Limits::DEFAULT_MAX_STREAMS_PER_SESSION`].
+        max_streams_per_session: value usize = Self::DEFAULT_MAX_STREAMS_PER_SESSION, at_least_one;
+
+        /// The most open subscription streams of 2026-07-28, of all clients together (429 beyond). They
+        /// do not count as calls. Default [`Limits::DEFAULT_MAX_LISTEN_STREAMS`].
+        max_listen_streams: value usize = Self::DEFAULT_MAX_LISTEN_STREAMS, at_least_one;
+
+        /// The most open subscription streams of one principal (429 beyond). Default
+        /// [`Limits::DEFAULT_MAX_LISTEN_STREAMS_PER_PRINCIPAL`].
+        max_listen_streams_per_principal: value usize = Self::DEFAULT_MAX_LISTEN_STREAMS_PER_PRINCIPAL, at_least_one;
+
+        /// The most open subscription streams from one [`Peer`](crate::Peer) without a principal (429
+        /// beyond). At least 1; `None`: no limit per peer. Default
+        /// [`Limits::DEFAULT_MAX_LISTEN_STREAMS_PER_PEER`].
+        max_listen_streams_per_peer: option usize = Some(Self::DEFAULT_MAX_LISTEN_STREAMS_PER_PEER), at_least_one_if_set;
+    }
+    other {}
 }
 
 impl Limits {
@@ -144,155 +209,8 @@ impl Limits {
     /// them, and they are kept until the client has answered.
     pub const MAX_CLIENT_REQUEST_BYTES: usize = CLIENT_REQUEST;
 
-    /// Returns the defaults.
-    #[must_use]
-    pub fn new() -> Self {
-        Self {
-            max_body_bytes: Self::DEFAULT_MAX_BODY_BYTES,
-            max_total_body_bytes: Self::DEFAULT_MAX_TOTAL_BODY_BYTES,
-            body_timeout: Self::DEFAULT_BODY_TIMEOUT,
-            max_response_bytes: Self::DEFAULT_MAX_RESPONSE_BYTES,
-            max_unread_response_bytes: Self::DEFAULT_MAX_UNREAD_RESPONSE_BYTES,
-            max_calls_per_session: Self::DEFAULT_MAX_CALLS_PER_SESSION,
-            max_calls_per_principal: Self::DEFAULT_MAX_CALLS_PER_PRINCIPAL,
-            max_calls_without_session: Self::DEFAULT_MAX_CALLS_WITHOUT_SESSION,
-            max_calls_per_peer: Some(Self::DEFAULT_MAX_CALLS_PER_PEER),
-            max_streams_per_session: Self::DEFAULT_MAX_STREAMS_PER_SESSION,
-            max_listen_streams: Self::DEFAULT_MAX_LISTEN_STREAMS,
-            max_listen_streams_per_principal: Self::DEFAULT_MAX_LISTEN_STREAMS_PER_PRINCIPAL,
-            max_listen_streams_per_peer: Some(Self::DEFAULT_MAX_LISTEN_STREAMS_PER_PEER),
-        }
-    }
-
-    /// The largest body of a POST, in bytes (413 beyond). Default [`Limits::DEFAULT_MAX_BODY_BYTES`].
-    #[must_use]
-    pub fn max_body_bytes(mut self, bytes: usize) -> Self {
-        self.max_body_bytes = bytes;
-        self
-    }
-
-    /// The bytes that the bodies of all requests in flight hold together, for all clients (503
-    /// beyond). A body counts from its arrival until its call has ended. Bodies of up to 16 KiB are
-    /// not counted and always read. Calls that became tasks hold a quarter at most. One principal,
-    /// or one address of clients without a principal, holds half at most (or one body of the
-    /// largest size). At least [`Limits::max_body_bytes`], default [`Limits::DEFAULT_MAX_TOTAL_BODY_BYTES`].
-    ///
-    /// The arguments that a handler parses from a body are not included; they take about as much
-    /// again.
-    #[must_use]
-    pub fn max_total_body_bytes(mut self, bytes: usize) -> Self {
-        self.max_total_body_bytes = bytes;
-        self
-    }
-
-    /// How long it may take to receive a whole body (408 beyond). Default
-    /// [`Limits::DEFAULT_BODY_TIMEOUT`].
-    #[must_use]
-    pub fn body_timeout(mut self, timeout: Duration) -> Self {
-        self.body_timeout = timeout;
-        self
-    }
-
-    /// The largest response of a handler in bytes of JSON, result or error, in both eras and in
-    /// each [`ResponseMode`](crate::ResponseMode). A larger one is replaced by -32603 with a text
-    /// that names the limit: with status 500 if nothing was sent yet, otherwise in the stream. It
-    /// is counted ([`Statistics::answers_refused`](crate::Statistics::answers_refused)) and logged.
-    /// A session may keep this much beyond
-    /// [`Streams::replay_bytes_per_session`](crate::Streams::replay_bytes_per_session) for responses that its
-    /// client has not fetched. At least 1, default [`Limits::DEFAULT_MAX_RESPONSE_BYTES`].
-    #[must_use]
-    pub fn max_response_bytes(mut self, bytes: usize) -> Self {
-        self.max_response_bytes = bytes;
-        self
-    }
-
-    /// The bytes that responses hold for clients that have not read them, of all clients together.
-    /// It counts JSON responses, and data that streams have ready, of more than 16 KiB each. Replay
-    /// buffers of sessions are counted by [`Streams::max_replay_bytes`](crate::Streams::max_replay_bytes)
-    /// instead.
-    ///
-    /// Above the limit the client that holds most (a principal, or an address of clients without
-    /// one) loses the response that has waited longest. That is counted in
-    /// [`Statistics::slow_readers`](crate::Statistics::slow_readers). A new JSON response of this
-    /// client is rejected instead, unless one of its responses has waited for five seconds. It
-    /// becomes -32603 with status 500
-    /// ([`Statistics::answers_refused`](crate::Statistics::answers_refused)). At least
-    /// [`Limits::max_response_bytes`], default [`Limits::DEFAULT_MAX_UNREAD_RESPONSE_BYTES`].
-    #[must_use]
-    pub fn max_unread_response_bytes(mut self, bytes: usize) -> Self {
-        self.max_unread_response_bytes = bytes;
-        self
-    }
-
-    /// The most calls in flight in one session (429 beyond). Default [`Limits::DEFAULT_MAX_CALLS_PER_SESSION`].
-    #[must_use]
-    pub fn max_calls_per_session(mut self, calls: usize) -> Self {
-        self.max_calls_per_session = calls;
-        self
-    }
-
-    /// The most calls in flight of one principal, in all its sessions and outside of them (429
-    /// beyond). Default [`Limits::DEFAULT_MAX_CALLS_PER_PRINCIPAL`].
-    #[must_use]
-    pub fn max_calls_per_principal(mut self, calls: usize) -> Self {
-        self.max_calls_per_principal = calls;
-        self
-    }
-
-    /// The most calls in flight at this service that belong to no session, of all clients together
-    /// (503 beyond). These are calls of 2026-07-28, calls in
-    /// [stateless mode](crate::Sessions::stateless), and each `initialize` until it has a session.
-    /// At least 1, default [`Limits::DEFAULT_MAX_CALLS_WITHOUT_SESSION`].
-    #[must_use]
-    pub fn max_calls_without_session(mut self, calls: usize) -> Self {
-        self.max_calls_without_session = calls;
-        self
-    }
-
-    /// The most calls of [`Limits::max_calls_without_session`] that come from one [`Peer`](crate::Peer)
-    /// and have no principal (429 beyond). It applies if the connection's address is known, see
-    /// [`Sessions::max_sessions_per_peer`](crate::Sessions::max_sessions_per_peer). At least 1; `None`: no limit per
-    /// peer. Default [`Limits::DEFAULT_MAX_CALLS_PER_PEER`].
-    #[must_use]
-    pub fn max_calls_per_peer(mut self, calls: impl Into<Option<usize>>) -> Self {
-        self.max_calls_per_peer = calls.into();
-        self
-    }
-
-    /// The most open streams in one session (429 beyond). Default [`Limits::DEFAULT_MAX_STREAMS_PER_SESSION`].
-    #[must_use]
-    pub fn max_streams_per_session(mut self, streams: usize) -> Self {
-        self.max_streams_per_session = streams;
-        self
-    }
-
-    /// The most open subscription streams of 2026-07-28, of all clients together (429 beyond). They
-    /// do not count as calls. Default [`Limits::DEFAULT_MAX_LISTEN_STREAMS`].
-    #[must_use]
-    pub fn max_listen_streams(mut self, listens: usize) -> Self {
-        self.max_listen_streams = listens;
-        self
-    }
-
-    /// The most open subscription streams of one principal (429 beyond). Default
-    /// [`Limits::DEFAULT_MAX_LISTEN_STREAMS_PER_PRINCIPAL`].
-    #[must_use]
-    pub fn max_listen_streams_per_principal(mut self, listens: usize) -> Self {
-        self.max_listen_streams_per_principal = listens;
-        self
-    }
-
-    /// The most open subscription streams from one [`Peer`](crate::Peer) without a principal (429
-    /// beyond). At least 1; `None`: no limit per peer. Default
-    /// [`Limits::DEFAULT_MAX_LISTEN_STREAMS_PER_PEER`].
-    #[must_use]
-    pub fn max_listen_streams_per_peer(mut self, listens: impl Into<Option<usize>>) -> Self {
-        self.max_listen_streams_per_peer = listens.into();
-        self
-    }
-
     pub(super) fn check(&self, error: &mut ConfigError) {
-        at_least_one(error, "Limits::max_body_bytes", self.max_body_bytes);
+        self.check_each(error);
         if self.max_total_body_bytes < self.max_body_bytes {
             let (bodies, body) = (self.max_total_body_bytes, self.max_body_bytes);
             let why = "a body of that size could never be read";
@@ -301,8 +219,6 @@ impl Limits {
                 format!("{bodies} must be at least `Limits::max_body_bytes`, {body}: {why}"),
             );
         }
-        positive(error, "Limits::body_timeout", self.body_timeout);
-        at_least_one(error, "Limits::max_response_bytes", self.max_response_bytes);
         if self.max_unread_response_bytes < self.max_response_bytes {
             let (unread, answer) = (self.max_unread_response_bytes, self.max_response_bytes);
             let why = "an answer of that size could never be sent";
@@ -311,18 +227,6 @@ impl Limits {
                 format!("{unread} must be at least `Limits::max_response_bytes`, {answer}: {why}"),
             );
         }
-        at_least_one(error, "Limits::max_calls_per_session", self.max_calls_per_session);
-        at_least_one(error, "Limits::max_calls_per_principal", self.max_calls_per_principal);
-        at_least_one(error, "Limits::max_calls_without_session", self.max_calls_without_session);
-        at_least_one(error, "Limits::max_streams_per_session", self.max_streams_per_session);
-        at_least_one(error, "Limits::max_listen_streams", self.max_listen_streams);
-        at_least_one(error, "Limits::max_listen_streams_per_principal", self.max_listen_streams_per_principal);
-        at_least_one(error, "Limits::max_calls_per_peer", self.max_calls_per_peer.unwrap_or(usize::MAX));
-        at_least_one(
-            error,
-            "Limits::max_listen_streams_per_peer",
-            self.max_listen_streams_per_peer.unwrap_or(usize::MAX),
-        );
     }
 
     pub(super) fn apply(&self, policy: &mut Policy) {
@@ -330,11 +234,5 @@ impl Limits {
         policy.max_calls = self.max_calls_per_session;
         policy.max_calls_per_principal = self.max_calls_per_principal;
         policy.max_streams = self.max_streams_per_session;
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self::new()
     }
 }

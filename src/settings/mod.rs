@@ -1,5 +1,6 @@
 //! Settings: one group per concern. Each default is documented with its reason.
 
+mod group;
 mod inputs;
 mod limits;
 mod sessions;
@@ -30,11 +31,19 @@ fn positive_if_set(error: &mut ConfigError, setting: &'static str, duration: Opt
 }
 
 /// Reports a count of zero.
-fn at_least_one(error: &mut ConfigError, setting: &'static str, count: usize) {
-    if count == 0 {
+fn at_least_one<T: Copy + Default + PartialEq>(error: &mut ConfigError, setting: &'static str, count: T) {
+    if count == T::default() {
         error.report(setting, "must be at least 1");
     }
 }
+
+/// Reports a count that is set to zero.
+fn at_least_one_if_set(error: &mut ConfigError, setting: &'static str, count: Option<usize>) {
+    count.into_iter().for_each(|count| at_least_one(error, setting, count));
+}
+
+/// Accepts every value.
+fn anything<T: Copy>(_: &mut ConfigError, _: &'static str, _: T) {}
 
 /// All groups together, as a service uses them.
 #[derive(Debug, Clone, Default)]

@@ -8,7 +8,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
 
-use super::{at_least_one, positive_if_set};
+use super::group::settings;
+use super::{anything, at_least_one, at_least_one_if_set, positive_if_set};
 use crate::error::ConfigError;
 use crate::identity::Principal;
 use crate::message::ErrorObject;
@@ -20,29 +21,66 @@ type OpenHook = Arc<dyn Fn(Session) -> BoxFuture<'static, Result<(), ErrorObject
 type CloseHook = Arc<dyn Fn(Ended) -> BoxFuture<'static, ()> + Send + Sync>;
 type PrincipalOf = Arc<dyn Fn(&Parts) -> Option<Principal> + Send + Sync>;
 
-/// How long sessions live, how many there may be, and which hooks run. Pass this to
-/// [`McpServiceBuilder::sessions`](crate::McpServiceBuilder::sessions).
-///
-/// ```
-/// use std::time::Duration;
-/// use mcp_http::{McpServer, McpService, Sessions};
-///
-/// let sessions = Sessions::new().idle_timeout(Duration::from_secs(600)).max_sessions(2_000);
-/// let service = McpService::builder(McpServer::<()>::new("doc", "1")).sessions(sessions).build()?;
-/// # let _ = service;
-/// # Ok::<(), mcp_http::error::ConfigError>(())
-/// ```
-#[derive(Clone)]
-pub struct Sessions {
-    pub(crate) stateless: bool,
-    pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) lifetime: Option<Duration>,
-    pub(crate) max_sessions: usize,
-    pub(crate) max_sessions_per_principal: usize,
-    pub(crate) max_sessions_per_peer: Option<usize>,
-    principal: Option<PrincipalOf>,
-    pub(crate) opened: Option<OpenHook>,
-    pub(crate) closed: Option<CloseHook>,
+settings! {
+    /// How long sessions live, how many there may be, and which hooks run. Pass this to
+    /// [`McpServiceBuilder::sessions`](crate::McpServiceBuilder::sessions).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use mcp_http::{McpServer, McpService, Sessions};
+    ///
+    /// let sessions = Sessions::new().idle_timeout(Duration::from_secs(600)).max_sessions(2_000);
+    /// let service = McpService::builder(McpServer::<()>::new("doc", "1")).sessions(sessions).build()?;
+    /// # let _ = service;
+    /// # Ok::<(), mcp_http::error::ConfigError>(())
+    /// ```
+    #[derive(Clone)]
+    pub struct Sessions {
+        /// Serves the session revisions without sessions. Each POST is independent, nothing is stored,
+        /// GET and DELETE are rejected (405), and handlers cannot send requests to the client. A client
+        /// that closes its connection cancels its calls, because no client could fetch their results.
+        /// So does a client that stops reading ([`Streams::slow_reader_timeout`](crate::Streams::slow_reader_timeout)).
+        /// `notifications/cancelled` has no effect. Requests of 2026-07-28 are served as usual. Use it
+        /// for serverless functions, and for load balancers without session affinity. Default: no,
+        /// because nothing can be resumed without a session.
+        stateless: value bool = false, anything;
+
+        /// Ends a session that had no call in flight, no open stream and no request for this long.
+        /// `None`: never. Must be longer than zero and than the [retry
+        /// interval](super::Streams::retry_interval). Default [`Sessions::DEFAULT_IDLE_TIMEOUT`].
+        idle_timeout: option Duration = Some(Self::DEFAULT_IDLE_TIMEOUT), positive_if_set;
+
+        /// Ends a session this long after it was opened, even if it is in use. Longer than zero.
+        /// Default: never, because a working client would lose its session.
+        lifetime: option Duration = None, positive_if_set;
+
+        /// How many sessions there may be. At the limit, a new session replaces one with nothing in
+        /// flight: the oldest of those whose clients sent nothing since `initialize`, else the longest
+        /// idle. If there is none, the new session is rejected (503, `Retry-After`). At least 1,
+        /// default [`Sessions::DEFAULT_MAX_SESSIONS`].
+        max_sessions: value usize = Self::DEFAULT_MAX_SESSIONS, at_least_one;
+
+        /// How many sessions one principal may have. Requests without a principal are not counted here.
+        /// At least 1, default [`Sessions::DEFAULT_MAX_SESSIONS_PER_PRINCIPAL`].
+        max_sessions_per_principal: value usize = Self::DEFAULT_MAX_SESSIONS_PER_PRINCIPAL, at_least_one;
+
+        /// How many sessions without a principal may be opened from one [`Peer`](crate::Peer): an IPv4
+        /// address, or the /64 network of an IPv6 address. At this limit a new session replaces only
+        /// sessions of the same peer.
+        ///
+        /// It applies if the connection's address is known: serve the application with
+        /// `into_make_service_with_connect_info::<SocketAddr>()`. Behind proxies, the peer is the
+        /// client's address according to
+        /// [`Security::trusted_proxies`](crate::Security::trusted_proxies). Without an address there is
+        /// no limit per peer. The peer is only counted; it grants no access to a session. At least 1;
+        /// `None`: no limit per peer. Default [`Sessions::DEFAULT_MAX_SESSIONS_PER_PEER`].
+        max_sessions_per_peer: option usize = Some(Self::DEFAULT_MAX_SESSIONS_PER_PEER), at_least_one_if_set;
+    }
+    other {
+        principal: Option<PrincipalOf> = None;
+        opened: Option<OpenHook> = None;
+        closed: Option<CloseHook> = None;
+    }
 }
 
 impl Sessions {
@@ -59,87 +97,6 @@ impl Sessions {
     /// Half of all sessions: one address cannot take all of them. An office behind one address, or
     /// a proxy that is not trusted, may still have thousands.
     pub const DEFAULT_MAX_SESSIONS_PER_PEER: usize = 5_000;
-
-    /// Returns the defaults: sessions that expire after half an hour without use, without a maximum
-    /// age.
-    #[must_use]
-    pub fn new() -> Self {
-        Self {
-            stateless: false,
-            idle_timeout: Some(Self::DEFAULT_IDLE_TIMEOUT),
-            lifetime: None,
-            max_sessions: Self::DEFAULT_MAX_SESSIONS,
-            max_sessions_per_principal: Self::DEFAULT_MAX_SESSIONS_PER_PRINCIPAL,
-            max_sessions_per_peer: Some(Self::DEFAULT_MAX_SESSIONS_PER_PEER),
-            principal: None,
-            opened: None,
-            closed: None,
-        }
-    }
-
-    /// Serves the session revisions without sessions. Each POST is independent, nothing is stored,
-    /// GET and DELETE are rejected (405), and handlers cannot send requests to the client. A client
-    /// that closes its connection cancels its calls, because no client could fetch their results.
-    /// So does a client that stops reading ([`Streams::slow_reader_timeout`](crate::Streams::slow_reader_timeout)).
-    /// `notifications/cancelled` has no effect. Requests of 2026-07-28 are served as usual. Use it
-    /// for serverless functions, and for load balancers without session affinity. Default: no,
-    /// because nothing can be resumed without a session.
-    #[must_use]
-    pub fn stateless(mut self, stateless: bool) -> Self {
-        self.stateless = stateless;
-        self
-    }
-
-    /// Ends a session that had no call in flight, no open stream and no request for this long.
-    /// `None`: never. Must be longer than zero and than the [retry
-    /// interval](super::Streams::retry_interval). Default [`Sessions::DEFAULT_IDLE_TIMEOUT`].
-    #[must_use]
-    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.idle_timeout = timeout.into();
-        self
-    }
-
-    /// Ends a session this long after it was opened, even if it is in use. Longer than zero.
-    /// Default: never, because a working client would lose its session.
-    #[must_use]
-    pub fn lifetime(mut self, lifetime: impl Into<Option<Duration>>) -> Self {
-        self.lifetime = lifetime.into();
-        self
-    }
-
-    /// How many sessions there may be. At the limit, a new session replaces one with nothing in
-    /// flight: the oldest of those whose clients sent nothing since `initialize`, else the longest
-    /// idle. If there is none, the new session is rejected (503, `Retry-After`). At least 1,
-    /// default [`Sessions::DEFAULT_MAX_SESSIONS`].
-    #[must_use]
-    pub fn max_sessions(mut self, sessions: usize) -> Self {
-        self.max_sessions = sessions;
-        self
-    }
-
-    /// How many sessions one principal may have. Requests without a principal are not counted here.
-    /// At least 1, default [`Sessions::DEFAULT_MAX_SESSIONS_PER_PRINCIPAL`].
-    #[must_use]
-    pub fn max_sessions_per_principal(mut self, sessions: usize) -> Self {
-        self.max_sessions_per_principal = sessions;
-        self
-    }
-
-    /// How many sessions without a principal may be opened from one [`Peer`](crate::Peer): an IPv4
-    /// address, or the /64 network of an IPv6 address. At this limit a new session replaces only
-    /// sessions of the same peer.
-    ///
-    /// It applies if the connection's address is known: serve the application with
-    /// `into_make_service_with_connect_info::<SocketAddr>()`. Behind proxies, the peer is the
-    /// client's address according to
-    /// [`Security::trusted_proxies`](crate::Security::trusted_proxies). Without an address there is
-    /// no limit per peer. The peer is only counted; it grants no access to a session. At least 1;
-    /// `None`: no limit per peer. Default [`Sessions::DEFAULT_MAX_SESSIONS_PER_PEER`].
-    #[must_use]
-    pub fn max_sessions_per_peer(mut self, sessions: impl Into<Option<usize>>) -> Self {
-        self.max_sessions_per_peer = sessions.into();
-        self
-    }
 
     /// Reads the principal of a request from its head. Default: the [`Principal`] that a layer put
     /// into the request's extensions. Never read it from a header that is not verified.
@@ -193,11 +150,7 @@ impl Sessions {
     }
 
     pub(super) fn check(&self, error: &mut ConfigError) {
-        positive_if_set(error, "Sessions::idle_timeout", self.idle_timeout);
-        positive_if_set(error, "Sessions::lifetime", self.lifetime);
-        at_least_one(error, "Sessions::max_sessions", self.max_sessions);
-        at_least_one(error, "Sessions::max_sessions_per_principal", self.max_sessions_per_principal);
-        at_least_one(error, "Sessions::max_sessions_per_peer", self.max_sessions_per_peer.unwrap_or(usize::MAX));
+        self.check_each(error);
     }
 
     pub(super) fn apply(&self, policy: &mut Policy) {
@@ -206,12 +159,6 @@ impl Sessions {
         policy.max_sessions = self.max_sessions;
         policy.max_sessions_per_principal = self.max_sessions_per_principal;
         policy.max_sessions_per_peer = self.max_sessions_per_peer.unwrap_or(usize::MAX);
-    }
-}
-
-impl Default for Sessions {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -164,7 +164,7 @@ async fn every_call_ends(mode: ResponseMode, nodes: [App; 2], plans: Vec<Plan>) 
                 assert!(plan.bytes > ANSWER - 200, "{plan:?}: {why}");
             }
             Some(End::Error(why)) => {
-                assert!(why.starts_with("No room for the answer"), "{plan:?}: {why}");
+                assert!(why.starts_with("The answer cannot be kept"), "{plan:?}: {why}");
                 assert!(plan.bytes > 700 && mode != ResponseMode::Json, "{plan:?}: {why}");
             }
             Some(End::Forgotten) => {

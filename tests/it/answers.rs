@@ -219,8 +219,7 @@ async fn large_answers_become_errors_in_2026_07_28() {
 /// await their reader are not discarded for it.
 #[tokio::test(start_paused = true)]
 async fn answers_above_all_capacity_become_errors() {
-    const NO_ROOM: &str =
-        "No room for the answer: the server's setting `Streams::max_replay_bytes` says how much streams keep";
+    const NO_ROOM: &str = "The answer cannot be kept: all streams together hold what the server's setting `Streams::max_replay_bytes` allows";
     let streams = Streams::new().response_mode(ResponseMode::Sse).max_replay_bytes(20_000);
     let (held, client) = {
         let app = app(|service| service.streams(streams));

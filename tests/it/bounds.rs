@@ -301,7 +301,7 @@ async fn requests_to_clients_are_bounded() {
             let meta = json!({CAPABILITIES_KEY: capabilities});
             let params = json!({"name": "send_long_request", "arguments": arguments, "_meta": meta});
             let modern = app.send(modern("tools/call", params)).await.text().await;
-            let rejected = format!("the client was not asked: the request has {bytes} bytes, the limit is {limit}");
+            let rejected = format!("the request was not sent: it has {bytes} bytes, the limit is {limit}");
             for text in [legacy, modern] {
                 assert_eq!(text.contains(&rejected), !asked, "{}", &text[..text.len().min(500)]);
                 assert_eq!(text.contains(&"x".repeat(1_000)), asked);
@@ -344,7 +344,7 @@ async fn log_lines_repeat_little_client_input() {
         .lines()
         .filter(|line| line.contains(" mcp_http::"))
         .fold(String::new(), |text, line| text + line + "\n");
-    assert!(text.contains("mcp.call") && text.contains("refused a request for another host"), "{text}");
+    assert!(text.contains("mcp.call") && text.contains("rejected a request for another host"), "{text}");
     let longest = text.lines().map(str::len).max().unwrap();
     assert!(longest < 1_200, "{longest} bytes: {}", text.lines().find(|line| line.len() == longest).unwrap());
     assert!(!text.contains(['\u{1b}', '\u{202e}']), "something that a terminal obeys");

@@ -127,8 +127,8 @@ async fn handlers_distinguish_the_kinds_of_response() {
     for (outcome, told) in [
         (json!({"result": {"action": "decline"}}), "decline"),
         (json!({"result": {"action": "cancel"}}), "cancel"),
-        (json!({"error": {"code": -1, "message": "no"}}), "error: the client refused: no"),
-        (json!({"result": {"action": "dance"}}), "error: the client's answer does not fit the question"),
+        (json!({"error": {"code": -1, "message": "no"}}), "error: the client rejected the request: no"),
+        (json!({"result": {"action": "dance"}}), "error: the client's answer does not match the request"),
     ] {
         let mut stream = client.call(1, "ask", json!({})).await.sse();
         let mut answer = json!({"jsonrpc": "2.0", "id": client_request(&mut stream).await.json()["id"]});
@@ -182,7 +182,7 @@ async fn json_mode_has_no_client_requests_or_notifications() {
     let start = Instant::now();
     for tool in ["ask", "sample", "roots"] {
         let told = client.text_of(tool, json!({})).await;
-        assert_eq!(told, "error: the client cannot be asked: it has no open stream");
+        assert_eq!(told, "error: the request cannot be sent: the client has no open stream");
     }
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert_eq!(app.handle.statistics().await.dropped, 0);
@@ -223,7 +223,7 @@ async fn client_requests_after_the_call_fail_at_once() {
     assert_eq!(client.text_of("ask_late", json!({"label": "a"})).await, "answered");
     tokio::time::sleep(Duration::from_secs(2)).await;
     let told = client.text_of("told", json!({"label": "a"})).await;
-    assert_eq!(told, r#"Err("the call ended before the client answered") after 0ns"#);
+    assert_eq!(told, r#"Err("the call or the session ended before the client answered") after 0ns"#);
 }
 
 /// A request on the standalone stream needs an attached reader, since it is not queued for one.
@@ -233,7 +233,7 @@ async fn client_requests_after_the_call_fail_at_once() {
 async fn standalone_client_requests_need_a_reader() {
     let client = app(|service| service).open().await;
     let start = Instant::now();
-    let rejected = "error: the client cannot be asked: it has no open stream";
+    let rejected = "error: the request cannot be sent: the client has no open stream";
     assert_eq!(client.text_of("ask_aside", json!({})).await, rejected);
     let mut get = client.listen().await;
     assert!(get.next().await.unwrap().primes());

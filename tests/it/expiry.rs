@@ -220,7 +220,7 @@ async fn sessions_in_use_are_not_evicted() {
         assert_eq!(
             reply.json().await,
             json!({"jsonrpc": "2.0", "id": 0, "error": {
-                "code": -32603, "message": "Too many sessions: the limit is 2"}})
+                "code": -32603, "message": "Too many sessions: the limit is 2 (setting `Sessions::max_sessions`)"}})
         );
     }
     app.probe.release("a");

@@ -96,7 +96,7 @@ async fn an_address_has_its_share_of_sessions() {
     let message = reply.json().await["error"]["message"].clone();
     assert_eq!(
         message,
-        "Too many sessions from this address (setting `Sessions::max_sessions_per_peer`): the limit is 2"
+        "Too many sessions from this address: the limit is 2 (setting `Sessions::max_sessions_per_peer`)"
     );
     assert_eq!(app.handle.statistics().await.rejected["too_many_sessions_of_peer"], 1);
     open_from(&app, from(FAR, opening())).await;

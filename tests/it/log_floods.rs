@@ -69,7 +69,7 @@ async fn outages_are_logged_in_few_lines() {
     for id in 0..500 {
         client.call(id, "echo", json!({"message": "x"})).await.text().await;
     }
-    let lines = count(&logs, "the session engine is out of reach");
+    let lines = count(&logs, "the session engine cannot be reached");
     assert_few(lines, begun);
 }
 

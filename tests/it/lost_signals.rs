@@ -184,7 +184,10 @@ async fn lost_client_requests_fail() {
         forgot.store(true, Ordering::Relaxed);
         engine.signal(&Signal::Resync);
         let told = timeout(SOON, stream.rest()).await.expect("the call goes on").pop().unwrap().json();
-        assert_eq!(told["result"]["content"][0]["text"], "error: the call ended before the client answered");
+        assert_eq!(
+            told["result"]["content"][0]["text"],
+            "error: the call or the session ended before the client answered"
+        );
         forgot.store(false, Ordering::Relaxed);
     }
 }
@@ -231,7 +234,7 @@ async fn unwritten_client_requests_fail() {
     assert_eq!(asked["method"], "elicitation/create");
     assert_eq!(taken_back.json()["params"]["requestId"], asked["id"]);
     let text = &answered.json()["result"]["content"][0]["text"];
-    assert_eq!(text, "error: the call ended before the client answered");
+    assert_eq!(text, "error: the call or the session ended before the client answered");
 }
 
 /// An append may take effect although its response is lost. The node must neither repeat this

@@ -104,7 +104,10 @@ async fn sessions_of_a_principal_are_limited() {
     let reply = app.send(opening()).await;
     assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, Some("2")));
     let message = reply.json().await["error"]["message"].clone();
-    assert_eq!(message, "Too many sessions of this principal: the limit is 2");
+    assert_eq!(
+        message,
+        "Too many sessions of this principal: the limit is 2 (setting `Sessions::max_sessions_per_principal`)"
+    );
     // Neither another principal nor a client without one is locked out.
     let others = [app.open_principal("bob").await, app.open().await];
     drop(streams);
@@ -131,8 +134,11 @@ async fn calls_are_limited_per_session_and_principal() {
         held.push(client.call(id, "note_and_hold", json!({"label": id.to_string()})).await);
     }
     for (client, message) in [
-        (&one, "Too many calls in flight in this session: the limit is 2"),
-        (&two, "Too many calls in flight of this principal: the limit is 3"),
+        (&one, "Too many calls in flight in this session: the limit is 2 (setting `Limits::max_calls_per_session`)"),
+        (
+            &two,
+            "Too many calls in flight of this principal: the limit is 3 (setting `Limits::max_calls_per_principal`)",
+        ),
     ] {
         let reply = client.post(ping(1)).await;
         assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (429, Some("2")));
@@ -163,7 +169,10 @@ async fn open_streams_are_bounded_in_a_session() {
     let stream = client.call(5, "note_and_hold", json!({"label": "a"})).await;
     let reply = app.send(client.request(Method::GET)).await;
     assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (429, Some("2")));
-    assert_eq!(reply.json().await["error"]["message"], "Too many open streams in this session: the limit is 1");
+    assert_eq!(
+        reply.json().await["error"]["message"],
+        "Too many open streams in this session: the limit is 1 (setting `Limits::max_streams_per_session`)"
+    );
     drop(stream);
     let get = client.listen().await;
     // A call that needs a stream gets the same rejection, under its id. One that needs no stream is

@@ -94,7 +94,9 @@ fn all_kinds() -> BTreeSet<&'static str> {
     let source = include_str!("../../src/error.rs");
     let table = source.split("pub fn kind(").nth(1).and_then(|rest| rest.split("pub fn").next()).unwrap();
     let named = table.lines().filter_map(|line| line.split_once("=> \"")?.1.strip_suffix("\","));
-    named.collect()
+    let limits = include_str!("../../src/error/limit.rs");
+    let of_limits = limits.lines().filter_map(|line| Some(line.split_once("=> row(\"")?.1.split_once('"')?.0));
+    named.chain(of_limits).collect()
 }
 
 /// The test produces each kind that the crate lists, and no other.
@@ -252,12 +254,18 @@ async fn sessions(sheet: &Sheet) {
 async fn limits(sheet: &Sheet) {
     let app = sheet.app(|service| service.sessions(Sessions::new().max_sessions(1)));
     let _held = app.open().await.call(1, "hold", json!({"label": "a"})).await;
-    let row = ("too_many_sessions", 503, -32603, "Too many sessions: the limit is 1");
+    let row =
+        ("too_many_sessions", 503, -32603, "Too many sessions: the limit is 1 (setting `Sessions::max_sessions`)");
     sheet.expect(&app, post(opening()), Some(0), row).await;
 
     let app = sheet.app(|service| service.sessions(Sessions::new().max_sessions_per_principal(1)));
     let _held = app.open_principal("ann").await.call(1, "hold", json!({"label": "a"})).await;
-    let row = ("too_many_sessions_of_principal", 503, -32603, "Too many sessions of this principal: the limit is 1");
+    let row = (
+        "too_many_sessions_of_principal",
+        503,
+        -32603,
+        "Too many sessions of this principal: the limit is 1 (setting `Sessions::max_sessions_per_principal`)",
+    );
     sheet.expect(&app, post(opening()).principal("ann"), Some(0), row).await;
 
     let app = sheet.app(|service| service.sessions(Sessions::new().max_sessions_per_peer(1)));
@@ -265,42 +273,60 @@ async fn limits(sheet: &Sheet) {
     let session = opened.header("mcp-session-id").unwrap().to_owned();
     let held = post(call(1, "hold", json!({"label": "a"}))).header("mcp-session-id", &session);
     let _held = app.send(held.header("mcp-protocol-version", "2025-11-25")).await;
-    let text = "Too many sessions from this address (setting `Sessions::max_sessions_per_peer`): the limit is 1";
+    let text = "Too many sessions from this address: the limit is 1 (setting `Sessions::max_sessions_per_peer`)";
     sheet.expect(&app, near(post(opening())), Some(0), ("too_many_sessions_of_peer", 503, -32603, text)).await;
 
     let app = sheet.app(|service| service.limits(Limits::new().max_calls_per_session(1).max_streams_per_session(1)));
     let client = app.open().await;
     let _held = client.call(1, "hold", json!({"label": "a"})).await;
     let second = client.request(Method::POST).message(call(2, "echo", json!({"message": "x"})));
-    let row = ("too_many_calls", 429, -32603, "Too many calls in flight in this session: the limit is 1");
+    let row = (
+        "too_many_calls",
+        429,
+        -32603,
+        "Too many calls in flight in this session: the limit is 1 (setting `Limits::max_calls_per_session`)",
+    );
     sheet.expect(&app, second, Some(2), row).await;
-    let row = ("too_many_streams", 429, -32603, "Too many open streams in this session: the limit is 1");
+    let row = (
+        "too_many_streams",
+        429,
+        -32603,
+        "Too many open streams in this session: the limit is 1 (setting `Limits::max_streams_per_session`)",
+    );
     sheet.expect(&app, client.request(Method::GET), None, row).await;
 
     let app = sheet.app(|service| service.limits(Limits::new().max_calls_per_principal(1)));
     let _held = app.open_principal("ann").await.call(1, "hold", json!({"label": "a"})).await;
     let other = app.open_principal("ann").await;
     let second = other.request(Method::POST).message(call(2, "echo", json!({"message": "x"})));
-    let row =
-        ("too_many_calls_of_principal", 429, -32603, "Too many calls in flight of this principal: the limit is 1");
+    let row = (
+        "too_many_calls_of_principal",
+        429,
+        -32603,
+        "Too many calls in flight of this principal: the limit is 1 (setting `Limits::max_calls_per_principal`)",
+    );
     sheet.expect(&app, second, Some(2), row).await;
 }
 
 async fn calls_without_session(sheet: &Sheet) {
     let app = sheet.app(|service| service.limits(Limits::new().max_calls_without_session(1)));
     let _held = app.send(modern_call("note_and_hold", json!({"label": "a"}))).await;
-    let row =
-        ("too_many_calls_without_session", 503, -32603, "Too many calls in flight without a session: the limit is 1");
+    let row = (
+        "too_many_calls_without_session",
+        503,
+        -32603,
+        "Too many calls in flight without a session: the limit is 1 (setting `Limits::max_calls_without_session`)",
+    );
     sheet.expect(&app, modern_call("echo", json!({"message": "x"})), Some(1), row).await;
 
     let app = sheet.app(|service| service.limits(Limits::new().max_calls_per_peer(1).max_listen_streams_per_peer(1)));
     let _held = app.send(near(modern_call("note_and_hold", json!({"label": "a"})))).await;
-    let text = "Too many calls in flight from this address (setting `Limits::max_calls_per_peer`): the limit is 1";
+    let text = "Too many calls in flight from this address: the limit is 1 (setting `Limits::max_calls_per_peer`)";
     let row = ("too_many_calls_of_peer", 429, -32603, text);
     sheet.expect(&app, near(modern_call("echo", json!({"message": "x"}))), Some(1), row).await;
     let listen = || near(modern("subscriptions/listen", json!({"notifications": {}})));
     let _held = app.send(listen()).await;
-    let text = "Too many subscription streams from this address (setting `Limits::max_listen_streams_per_peer`): the limit is 1";
+    let text = "Too many subscription streams from this address: the limit is 1 (setting `Limits::max_listen_streams_per_peer`)";
     sheet.expect(&app, listen(), Some(1), ("too_many_listens_of_peer", 429, -32603, text)).await;
 }
 
@@ -329,7 +355,7 @@ async fn streams(sheet: &Sheet) {
     let mut stream = client.call(2, "progress", json!({"steps": 1})).await.sse();
     let last = stream.rest().await.pop().unwrap();
     tokio::time::sleep(Streams::DEFAULT_KEEP_FINISHED.1 + Duration::from_secs(2)).await;
-    let row = ("events_expired", 400, -32600, "Bad request: the stream named by Last-Event-ID is no longer kept");
+    let row = ("events_expired", 400, -32600, "Bad request: the stream of Last-Event-ID is no longer available");
     sheet.expect(&app, resume(last.id()), None, row).await;
 
     let app = sheet.app(|service| service.streams(Streams::new().resumable(false)));
@@ -359,7 +385,7 @@ async fn the_server_itself(sheet: &Sheet) {
     let client = app.open().await;
     let ping = || client.request(Method::POST).message(json!({"jsonrpc": "2.0", "id": 9, "method": "ping"}));
     engine.break_down(StoreErrorKind::Unavailable);
-    let row = ("engine_unavailable", 503, -32603, "Sessions are out of reach for the moment");
+    let row = ("engine_unavailable", 503, -32603, "The session engine cannot be reached; try again later");
     sheet.expect(&app, ping(), Some(9), row).await;
     engine.break_down(StoreErrorKind::Corrupt);
     sheet.expect(&app, ping(), Some(9), ("internal", 500, -32603, "Internal error")).await;
@@ -371,7 +397,7 @@ async fn the_server_itself(sheet: &Sheet) {
     let there = here.open().await;
     full.fill_up();
     let call = there.request(Method::POST).message(call(9, "echo", json!({"message": "x"})));
-    let text = "No room for the answer: the server's setting `Streams::max_replay_bytes` says how much streams keep";
+    let text = "The answer cannot be kept: all streams together hold what the server's setting `Streams::max_replay_bytes` allows";
     sheet.expect(&here, call, Some(9), ("answer_not_kept", 500, -32603, text)).await;
     let small = sheet.app(|service| service.limits(Limits::new().max_response_bytes(9)));
     let text = "Answer too large: the limit is 9 bytes, the server's setting `Limits::max_response_bytes`";
@@ -436,13 +462,18 @@ async fn listens(sheet: &Sheet) {
         sheet.app(|service| service.limits(Limits::new().max_listen_streams(1).max_listen_streams_per_principal(1)));
     let listen = || modern("subscriptions/listen", json!({"notifications": {}}));
     let _open = app.send(listen().principal("ann")).await;
-    let full = ("too_many_listens", 429, -32603, "Too many subscription streams: the limit is 1");
+    let full = (
+        "too_many_listens",
+        429,
+        -32603,
+        "Too many subscription streams: the limit is 1 (setting `Limits::max_listen_streams`)",
+    );
     sheet.expect(&app, listen(), Some(1), full).await;
     let of_principal = (
         "too_many_listens_of_principal",
         429,
         -32603,
-        "Too many subscription streams of this principal: the limit is 1",
+        "Too many subscription streams of this principal: the limit is 1 (setting `Limits::max_listen_streams_per_principal`)",
     );
     sheet.expect(&app, listen().principal("ann"), Some(1), of_principal).await;
 }

@@ -145,7 +145,7 @@ async fn unknown_event_ids_get_400() {
         let why = rejected(client.resume(id).await).await;
         assert_eq!(why, "Bad request: Last-Event-ID names no event of this session", "{id:?}");
     }
-    for (id, why) in [(format!("9.1.{epoch}"), "kept"), (format!("9.0.{epoch}"), "kept")] {
+    for (id, why) in [(format!("9.1.{epoch}"), "available"), (format!("9.0.{epoch}"), "available")] {
         let told = rejected(client.resume(&id).await).await;
         assert!(told.contains(why), "{told}");
     }
@@ -177,7 +177,7 @@ async fn finished_streams_expire_and_get_400() {
     assert_eq!(client.resume(events[0].id()).await.sse().rest().await.len(), 1);
     sleep(Duration::from_secs(5)).await;
     let why = rejected(client.resume(events[0].id()).await).await;
-    assert!(why.contains("kept"), "{why}");
+    assert!(why.contains("available"), "{why}");
     assert_eq!(client.app.handle.sessions().await.unwrap()[0].bytes, 0);
 }
 

@@ -59,7 +59,7 @@ async fn client_requests_fail_and_progress_is_streamed() {
     let app = app();
     for tool in ["ask", "sample", "roots"] {
         let answer = text(app.post(call(1, tool, json!({}))).await).await;
-        assert!(answer.as_str().unwrap().starts_with("error: the client"), "{tool}: {answer}");
+        assert!(answer.as_str().unwrap().ends_with("the client has no open stream"), "{tool}: {answer}");
     }
     assert_eq!(text(app.post(call(1, "count", json!({}))).await).await, "no session");
     let closed = text(app.post(call(1, "close", json!({"after_ms": 5}))).await).await;
@@ -158,8 +158,10 @@ async fn calls_are_limited_in_total_and_per_principal() {
     };
     let hers = app.send(calls("note_and_hold", &["a", "b"]).principal("ann")).await;
     let echo = || request(Method::POST).message(call(7, "echo", json!({"message": "x"})));
-    let too_many_of_hers = "Too many calls in flight of this principal: the limit is 2";
-    let too_many = "Too many calls in flight without a session: the limit is 4";
+    let too_many_of_hers =
+        "Too many calls in flight of this principal: the limit is 2 (setting `Limits::max_calls_per_principal`)";
+    let too_many =
+        "Too many calls in flight without a session: the limit is 4 (setting `Limits::max_calls_without_session`)";
     for (request, status, text) in
         [(echo().principal("ann"), 429, too_many_of_hers), (calls("echo", &["x", "y", "z"]), 503, too_many)]
     {

@@ -37,7 +37,7 @@ impl Lookup {
         if sender.is_some()
             && let Some(left_out) = session.member.upgrade().and_then(|member| member.core.log_line(LogLine::Forgotten))
         {
-            tracing::warn!(session = ?session.info.id, request, left_out, "a question was forgotten that no client had answered");
+            tracing::warn!(session = ?session.info.id, request, left_out, "a request to the client was lost before the client answered");
         }
     }
 }

@@ -92,7 +92,7 @@ impl TaskRun {
                 Err(error) => {
                     if let Some(left_out) = self.member.core.log_line(LogLine::Task) {
                         let error = &error as &dyn std::error::Error;
-                        tracing::warn!(error, task = ?self.kept.id, left_out, "a task is out of reach");
+                        tracing::warn!(error, task = ?self.kept.id, left_out, "a task cannot be read");
                     }
                 }
             }

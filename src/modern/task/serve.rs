@@ -79,7 +79,7 @@ fn rejection(member: &Member, error: &StoreError) -> ErrorObject {
         return not_found();
     }
     if let Some(left_out) = member.core.log_line(LogLine::Task) {
-        tracing::error!(error = error as &dyn std::error::Error, left_out, "the engine that keeps tasks failed");
+        tracing::error!(error = error as &dyn std::error::Error, left_out, "the engine failed to store a task");
     }
     ErrorObject::internal()
 }

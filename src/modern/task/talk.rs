@@ -59,7 +59,7 @@ impl TaskRun {
                 };
                 if let Some(left_out) = run.member.core.log_line(LogLine::Task) {
                     let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, task = ?run.kept.id, left_out, "a task is not heard");
+                    tracing::warn!(error, task = ?run.kept.id, left_out, "the updates of a task cannot be read");
                 }
                 let is_away = matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Conflict);
                 if is_away && run.member.wait(&mut backoff).await {

@@ -106,7 +106,7 @@ fn written(document: &Document) -> Result<Bytes, StoreError> {
 }
 
 fn too_large() -> ErrorObject {
-    ErrorObject::new(ErrorObject::INTERNAL_ERROR, "The result of the task is too large to be kept")
+    ErrorObject::new(ErrorObject::INTERNAL_ERROR, "The result of the task is too large to be stored")
 }
 
 fn lost() -> ErrorObject {

@@ -1,11 +1,9 @@
 //! Method: a method or notification of a server's own, its handler, and what handlers return.
 
 use std::borrow::Cow;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use axum::Json;
-use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -14,8 +12,8 @@ use crate::error::ConfigError;
 use crate::identity::Scopes;
 use crate::message::{ErrorObject, ProtocolVersion, RawJson};
 use crate::server::catalog::{Item, Rendered};
-use crate::server::handler::{ArgumentRejection, Arguments, CallParts, Erased, Handler, Run};
-use crate::server::{Context, IntoToolError};
+use crate::server::handler::{ArgumentRejection, Arguments, Erased, Handler};
+use crate::server::{Context, IntoToolError, ResultForm};
 
 /// A method of the server's own.
 pub(crate) struct Method<S> {
@@ -39,7 +37,7 @@ impl<S> Method<S> {
         S: Send + Sync + 'static,
         M: 'static,
     {
-        Self::of_handler::<H, M>(name, Erased::new(Answer { handler, arguments: PhantomData }))
+        Self::of_handler::<H, M>(name, Erased::of(handler, answer::<H::Output>))
     }
 
     pub(crate) fn notice<H, M>(name: String, handler: H) -> Self
@@ -48,7 +46,7 @@ impl<S> Method<S> {
         S: Send + Sync + 'static,
         M: 'static,
     {
-        Self::of_handler::<H, M>(name, Erased::new(Answer { handler, arguments: PhantomData }))
+        Self::of_handler::<H, M>(name, Erased::of(handler, answer::<H::Output>))
     }
 
     fn of_handler<H: Handler<S, M>, M>(name: String, run: Erased<S, RawJson>) -> Self {
@@ -239,23 +237,7 @@ impl<T: IntoMethodResult, E: IntoToolError> IntoMethodResult for Result<T, E> {
     }
 }
 
-/// A handler with its type.
-struct Answer<H, M> {
-    handler: H,
-    arguments: PhantomData<fn() -> M>,
-}
-
-impl<S, H, M> Run<S, RawJson> for Answer<H, M>
-where
-    S: Send + Sync,
-    H: Handler<S, M>,
-    H::Output: IntoMethodResult + Send,
-{
-    fn run<'a>(&'a self, call: CallParts, state: &'a S) -> BoxFuture<'a, Result<RawJson, ErrorObject>> {
-        let version = call.context().protocol_version();
-        Box::pin(async move {
-            let output = self.handler.handle(call, state).await.map_err(ArgumentRejection::into_error)?;
-            output.into_method_result(version)
-        })
-    }
+/// Converts the output of a handler.
+fn answer<T: IntoMethodResult>(output: Result<T, ArgumentRejection>, form: ResultForm) -> Result<RawJson, ErrorObject> {
+    output.map_err(ArgumentRejection::into_error)?.into_method_result(form.version())
 }

@@ -21,4 +21,4 @@ pub use run::Handler;
 
 pub(crate) use arguments::Arguments;
 pub(crate) use from_call::{ArgumentRejection, CallParts};
-pub(crate) use run::{Erased, Run};
+pub(crate) use run::Erased;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -9,6 +10,7 @@ use schemars::Schema;
 
 use super::{ArgumentRejection, CallParts, FromCall};
 use crate::message::ErrorObject;
+use crate::server::tool::ResultForm;
 
 /// An async function whose arguments can be extracted from a call: up to twelve extractors, in any
 /// order. Closures that return a future are handlers too. One that captures a value clones it for
@@ -61,7 +63,7 @@ use crate::message::ErrorObject;
 )]
 pub trait Handler<S, M>: Send + Sync + 'static {
     /// The output of the function's future.
-    type Output;
+    type Output: 'static;
 
     /// Extracts the arguments and calls the function.
     ///
@@ -104,6 +106,7 @@ macro_rules! handler {
             S: Sync,
             F: Fn($($argument),*) -> Fut + Send + Sync + 'static,
             Fut: Future<Output = R> + Send,
+            R: 'static,
             $($argument: FromCall<S, $kind> + Send,)*
         {
             type Output = R;
@@ -151,6 +154,37 @@ impl<S, O> Erased<S, O> {
 
     pub(crate) fn run<'a>(&'a self, call: CallParts, state: &'a S) -> BoxFuture<'a, Result<O, ErrorObject>> {
         self.0.run(call, state)
+    }
+}
+
+impl<S: Send + Sync + 'static, O: 'static> Erased<S, O> {
+    /// Erases the type of a handler. `convert` makes the result of the call from its output, or
+    /// from the reason why it was not called.
+    pub(crate) fn of<H: Handler<S, M>, M: 'static>(handler: H, convert: Convert<H::Output, O>) -> Self
+    where
+        H::Output: Send,
+    {
+        Self::new(Adapter { handler, convert, arguments: PhantomData })
+    }
+}
+
+type Convert<V, O> = fn(Result<V, ArgumentRejection>, ResultForm) -> Result<O, ErrorObject>;
+
+/// A handler with its type, and the conversion of its output.
+struct Adapter<H, M, V, O> {
+    handler: H,
+    convert: Convert<V, O>,
+    arguments: PhantomData<fn() -> M>,
+}
+
+impl<S, H, M, O> Run<S, O> for Adapter<H, M, H::Output, O>
+where
+    S: Send + Sync,
+    H: Handler<S, M, Output: Send>,
+{
+    fn run<'a>(&'a self, call: CallParts, state: &'a S) -> BoxFuture<'a, Result<O, ErrorObject>> {
+        let form = ResultForm::new(call.context().protocol_version(), call.output);
+        Box::pin(async move { (self.convert)(self.handler.handle(call, state).await, form) })
     }
 }
 

@@ -1,10 +1,8 @@
 //! Elicitation: requests input from the client's user, by a flat form or by a page at a URL.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::future::IntoFuture;
 use std::marker::PhantomData;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use schemars::JsonSchema;
@@ -14,7 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::DEFAULT_PERSON_TIMEOUT;
-use super::request::RequestOptions;
+use super::request::{RequestOptions, request_setters};
 use crate::message::{Era, ProtocolVersion, RawJson, whole};
 use crate::server::{ClientError, Context, schema};
 
@@ -139,22 +137,11 @@ pub struct Elicit<T> {
 /// The reason why a type is not a form. It is a programming error, reported when the form is sent.
 struct NoForm(String);
 
+request_setters!(impl <T> for Elicit<T>, DEFAULT_PERSON_TIMEOUT);
+
 impl<T> Elicit<T> {
     fn new(context: Context, message: String, schema: Result<Value, NoForm>) -> Self {
         Self { context, message, schema, options: RequestOptions::timeout(DEFAULT_PERSON_TIMEOUT), answer: PhantomData }
-    }
-
-    /// Sets how long to wait. Default [`DEFAULT_PERSON_TIMEOUT`].
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.options.timeout = timeout;
-        self
-    }
-
-    /// Sets the key under which a client of 2026-07-28 answers the request; unique in its handler.
-    /// Default: made from its kind and its position among the requests of the call.
-    pub fn key(mut self, key: impl Into<Cow<'static, str>>) -> Self {
-        self.options.key = Some(key.into());
-        self
     }
 }
 
@@ -169,7 +156,7 @@ impl<T: DeserializeOwned + Send + 'static> IntoFuture for Elicit<T> {
             // Checked first, so that a programming error shows with the first client, whatever its
             // capabilities.
             let schema = self.schema.map_err(|NoForm(why)| {
-                tracing::error!(why, "a type cannot be elicited: it is not a flat form");
+                tracing::error!(why, "a type cannot be requested from the user: it is not a flat form");
                 ClientError::NotAForm(why)
             })?;
             // The first revision does not have this method, whatever its clients declare.
@@ -208,20 +195,7 @@ pub struct ElicitUrl {
     options: RequestOptions,
 }
 
-impl ElicitUrl {
-    /// Sets how long to wait. Default [`DEFAULT_PERSON_TIMEOUT`].
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.options.timeout = timeout;
-        self
-    }
-
-    /// Sets the key under which a client of 2026-07-28 answers the request; unique in its handler.
-    /// Default: made from its kind and its position among the requests of the call.
-    pub fn key(mut self, key: impl Into<Cow<'static, str>>) -> Self {
-        self.options.key = Some(key.into());
-        self
-    }
-}
+request_setters!(impl for ElicitUrl, DEFAULT_PERSON_TIMEOUT);
 
 impl IntoFuture for ElicitUrl {
     type Output = Result<Elicited<()>, ClientError>;

@@ -61,3 +61,25 @@ impl Context {
         }
     }
 }
+
+/// The setters of every request to the client. The type has a field `options`.
+macro_rules! request_setters {
+    (impl $(<$param:ident>)? for $request:ty, $default:ident) => {
+        impl $(<$param>)? $request {
+            #[doc = concat!("Sets how long to wait. Default [`", stringify!($default), "`].")]
+            pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
+                self.options.timeout = timeout;
+                self
+            }
+
+            /// Sets the key under which a client of 2026-07-28 answers the request; unique in its
+            /// handler. Default: made from its kind and its position among the requests of the call.
+            pub fn key(mut self, key: impl Into<std::borrow::Cow<'static, str>>) -> Self {
+                self.options.key = Some(key.into());
+                self
+            }
+        }
+    };
+}
+
+pub(super) use request_setters;

@@ -1,14 +1,12 @@
 //! Roots: requests the folders that the client's user opened to the server.
 
-use std::borrow::Cow;
 use std::future::IntoFuture;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 
 use super::DEFAULT_PROGRAM_TIMEOUT;
-use super::request::RequestOptions;
+use super::request::{RequestOptions, request_setters};
 use crate::message::RawJson;
 use crate::server::{ClientError, Context};
 
@@ -54,20 +52,7 @@ pub struct ListRoots {
     options: RequestOptions,
 }
 
-impl ListRoots {
-    /// Sets how long to wait. Default [`DEFAULT_PROGRAM_TIMEOUT`].
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.options.timeout = timeout;
-        self
-    }
-
-    /// Sets the key under which a client of 2026-07-28 answers the request; unique in its handler.
-    /// Default: made from its kind and its position among the requests of the call.
-    pub fn key(mut self, key: impl Into<Cow<'static, str>>) -> Self {
-        self.options.key = Some(key.into());
-        self
-    }
-}
+request_setters!(impl for ListRoots, DEFAULT_PROGRAM_TIMEOUT);
 
 impl IntoFuture for ListRoots {
     type Output = Result<Vec<Root>, ClientError>;

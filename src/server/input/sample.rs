@@ -1,15 +1,13 @@
 //! Sampling: requests an answer from the client's model.
 
-use std::borrow::Cow;
 use std::future::IntoFuture;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::DEFAULT_PERSON_TIMEOUT;
-use super::request::RequestOptions;
+use super::request::{RequestOptions, request_setters};
 use crate::message::RawJson;
 use crate::server::{ClientError, Content, Context, Role};
 
@@ -238,20 +236,7 @@ pub struct Sample {
     options: RequestOptions,
 }
 
-impl Sample {
-    /// Sets how long to wait. Default [`DEFAULT_PERSON_TIMEOUT`].
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.options.timeout = timeout;
-        self
-    }
-
-    /// Sets the key under which a client of 2026-07-28 answers the request; unique in its handler.
-    /// Default: made from its kind and its position among the requests of the call.
-    pub fn key(mut self, key: impl Into<Cow<'static, str>>) -> Self {
-        self.options.key = Some(key.into());
-        self
-    }
-}
+request_setters!(impl for Sample, DEFAULT_PERSON_TIMEOUT);
 
 impl IntoFuture for Sample {
     type Output = Result<SamplingResult, ClientError>;

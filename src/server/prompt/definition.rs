@@ -1,23 +1,22 @@
 //! Prompt: the definition of a prompt and its handler.
 
 use std::collections::HashMap;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
 use schemars::Schema;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{GetPromptResult, IntoPromptResult};
 use crate::error::ConfigError;
 use crate::identity::Scopes;
 use crate::message::{ErrorObject, RawJson};
-use crate::server::Icon;
+use crate::server::ResultForm;
 use crate::server::catalog::{Item, Rendered};
-use crate::server::completion::{Complete, Completers, IntoCompletion};
+use crate::server::completion::{Completers, IntoCompletion, complete};
 use crate::server::content::Shown;
-use crate::server::handler::{ArgumentRejection, CallParts, Erased, Handler, Run};
+use crate::server::handler::{ArgumentRejection, Erased, Handler};
+use crate::server::setters::item_setters;
 
 /// A prompt: a name, a description for the user who selects it, and a handler that writes its
 /// messages.
@@ -104,6 +103,8 @@ impl PromptArgument {
     }
 }
 
+item_setters!(Prompt);
+
 impl<S> Prompt<S> {
     /// Makes a prompt.
     #[must_use]
@@ -121,15 +122,8 @@ impl<S> Prompt<S> {
         let name = name.into();
         let shared = Arc::from(name.as_str());
         let facts = Facts { name, description: description.into(), arguments, shown: Shown::default() };
-        let run = Erased::new(Get { handler, arguments: PhantomData });
+        let run = Erased::of(handler, messages::<H::Output>);
         Self { facts, name: shared, problem, scopes: Scopes::default(), completers: HashMap::new(), run }
-    }
-
-    /// Sets the display name.
-    #[must_use]
-    pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.facts.shown.title = Some(title.into());
-        self
     }
 
     /// Replaces the description of an argument that its type gives, or adds an argument that the
@@ -140,33 +134,6 @@ impl<S> Prompt<S> {
             Some(known) => *known = argument,
             None => self.facts.arguments.push(argument),
         }
-        self
-    }
-
-    /// Adds an icon.
-    #[must_use]
-    pub fn icon(mut self, icon: Icon) -> Self {
-        self.facts.shown.icons.push(icon);
-        self
-    }
-
-    /// Sets the scopes that the access token of a request must have to get the prompt. Without them the
-    /// client gets a 403 whose challenge names all of them (`insufficient_scope`), and the handler
-    /// is not called. Default: none.
-    ///
-    /// The request needs an [`AccessToken`](crate::AccessToken): from the layer of a
-    /// `ResourceServer` (feature `auth`), or from your own. Without one it is rejected, too.
-    /// Registering fails if a name has a character that scopes cannot have.
-    #[must_use]
-    pub fn scopes<I: IntoIterator<Item: Into<String>>>(mut self, scopes: I) -> Self {
-        self.scopes = Scopes::new(scopes);
-        self
-    }
-
-    /// Sets the `_meta` member.
-    #[must_use]
-    pub fn meta(mut self, meta: Map<String, Value>) -> Self {
-        self.facts.shown.meta = Some(meta);
         self
     }
 
@@ -182,7 +149,7 @@ impl<S> Prompt<S> {
         M: 'static,
     {
         self.problem = self.problem.or(H::arguments().err());
-        self.completers.insert(argument.into(), Erased::new(Complete::new(handler)));
+        self.completers.insert(argument.into(), Erased::of(handler, complete::<H::Output>));
         self
     }
 }
@@ -254,25 +221,13 @@ fn arguments_of(schema: Schema) -> Vec<PromptArgument> {
     arguments
 }
 
-/// A prompt handler with its type.
-struct Get<H, M> {
-    handler: H,
-    arguments: PhantomData<fn() -> M>,
-}
-
-impl<S, H, M> Run<S, GetPromptResult> for Get<H, M>
-where
-    S: Send + Sync,
-    H: Handler<S, M>,
-    H::Output: IntoPromptResult + Send,
-{
-    fn run<'a>(&'a self, call: CallParts, state: &'a S) -> BoxFuture<'a, Result<GetPromptResult, ErrorObject>> {
-        let version = call.context().protocol_version();
-        Box::pin(async move {
-            let output = self.handler.handle(call, state).await.map_err(ArgumentRejection::into_error)?;
-            output.into_prompt_result().map_err(|error| error.into_error(version))
-        })
-    }
+/// Converts the output of a prompt handler.
+fn messages<T: IntoPromptResult>(
+    output: Result<T, ArgumentRejection>,
+    form: ResultForm,
+) -> Result<GetPromptResult, ErrorObject> {
+    let output = output.map_err(ArgumentRejection::into_error)?;
+    output.into_prompt_result().map_err(|error| error.into_error(form.version()))
 }
 
 #[cfg(test)]

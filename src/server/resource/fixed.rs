@@ -1,12 +1,9 @@
 //! Resource: the definition of a resource with a fixed URI, and its handler.
 
 use std::borrow::Cow;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 use super::pattern::has_scheme;
 use crate::error::ConfigError;
@@ -14,8 +11,9 @@ use crate::identity::Scopes;
 use crate::message::{ErrorObject, RawJson, canonical};
 use crate::server::catalog::{Item, Rendered};
 use crate::server::content::Shown;
-use crate::server::handler::{ArgumentRejection, CallParts, Erased, Handler, Run};
-use crate::server::{Annotations, CacheHint, Icon, IntoResourceContents, ResourceContents};
+use crate::server::handler::{ArgumentRejection, Erased, Handler};
+use crate::server::setters::{item_setters, resource_setters};
+use crate::server::{Annotations, CacheHint, IntoResourceContents, ResourceContents, ResultForm};
 
 /// The output of a resource handler.
 pub(crate) struct Contents {
@@ -73,6 +71,9 @@ struct Facts {
     shown: Shown,
 }
 
+item_setters!(Resource);
+resource_setters!(Resource);
+
 impl<S> Resource<S> {
     /// Makes a resource. The URI needs a scheme; otherwise registering the resource fails.
     #[must_use]
@@ -102,77 +103,14 @@ impl<S> Resource<S> {
             problem,
             scopes: Scopes::default(),
             cache: CacheHint::default(),
-            run: Erased::new(Read { handler, arguments: PhantomData }),
+            run: Erased::of(handler, contents::<H::Output>),
         }
-    }
-
-    /// Sets the display name.
-    #[must_use]
-    pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.facts.shown.title = Some(title.into());
-        self
-    }
-
-    /// Sets the description, for the model.
-    #[must_use]
-    pub fn description(mut self, description: impl Into<String>) -> Self {
-        self.facts.description = Some(description.into());
-        self
-    }
-
-    /// Sets the media type. Contents without a media type have the same.
-    #[must_use]
-    pub fn mime_type(mut self, mime_type: impl Into<String>) -> Self {
-        self.facts.mime_type = Some(mime_type.into());
-        self
     }
 
     /// Sets the size in bytes, before any encoding.
     #[must_use]
     pub fn size(mut self, size: u64) -> Self {
         self.facts.size = Some(size);
-        self
-    }
-
-    /// Sets hints for the client.
-    #[must_use]
-    pub fn annotations(mut self, annotations: Annotations) -> Self {
-        self.facts.annotations = Some(annotations);
-        self
-    }
-
-    /// Adds an icon.
-    #[must_use]
-    pub fn icon(mut self, icon: Icon) -> Self {
-        self.facts.shown.icons.push(icon);
-        self
-    }
-
-    /// Sets the scopes that the access token of a request must have to read the resource or subscribe to it. Without them the
-    /// client gets a 403 whose challenge names all of them (`insufficient_scope`), and the handler
-    /// is not called. Default: none.
-    ///
-    /// The request needs an [`AccessToken`](crate::AccessToken): from the layer of a
-    /// `ResourceServer` (feature `auth`), or from your own. Without one it is rejected, too.
-    /// Registering fails if a name has a character that scopes cannot have.
-    #[must_use]
-    pub fn scopes<I: IntoIterator<Item: Into<String>>>(mut self, scopes: I) -> Self {
-        self.scopes = Scopes::new(scopes);
-        self
-    }
-
-    /// Sets the `_meta` member.
-    #[must_use]
-    pub fn meta(mut self, meta: Map<String, Value>) -> Self {
-        self.facts.shown.meta = Some(meta);
-        self
-    }
-
-    /// Sets how long clients of 2026-07-28 may cache the contents, and who may share them. Default:
-    /// not cached. A handler overrides it with [`Cached`](crate::server::Cached).
-    #[must_use]
-    pub fn cache(mut self, hint: CacheHint) -> Self {
-        self.cache = hint;
         self
     }
 
@@ -226,27 +164,15 @@ impl<S> Item for Resource<S> {
     }
 }
 
-/// A resource handler with its type.
-pub(super) struct Read<H, M> {
-    pub(super) handler: H,
-    pub(super) arguments: PhantomData<fn() -> M>,
-}
-
-impl<S, H, M> Run<S, Contents> for Read<H, M>
-where
-    S: Send + Sync,
-    H: Handler<S, M>,
-    H::Output: IntoResourceContents + Send,
-{
-    fn run<'a>(&'a self, call: CallParts, state: &'a S) -> BoxFuture<'a, Result<Contents, ErrorObject>> {
-        let version = call.context().protocol_version();
-        Box::pin(async move {
-            let output = self.handler.handle(call, state).await.map_err(ArgumentRejection::into_error)?;
-            let cache = output.cache_hint();
-            let parts = output.into_resource_contents().map_err(|error| error.into_error(version))?;
-            Ok(Contents { parts, cache })
-        })
-    }
+/// Converts the output of a resource handler.
+pub(super) fn contents<T: IntoResourceContents>(
+    output: Result<T, ArgumentRejection>,
+    form: ResultForm,
+) -> Result<Contents, ErrorObject> {
+    let output = output.map_err(ArgumentRejection::into_error)?;
+    let cache = output.cache_hint();
+    let parts = output.into_resource_contents().map_err(|error| error.into_error(form.version()))?;
+    Ok(Contents { parts, cache })
 }
 
 #[cfg(test)]

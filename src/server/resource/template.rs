@@ -1,22 +1,21 @@
 //! Resource templates: resources that share a URI template, and their handler.
 
 use std::collections::HashMap;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
 
-use super::fixed::Read;
+use super::fixed::contents;
 use super::{Contents, Pattern};
 use crate::error::ConfigError;
 use crate::identity::Scopes;
 use crate::message::RawJson;
 use crate::server::catalog::{Item, Rendered};
-use crate::server::completion::{Complete, Completers, Completion, IntoCompletion};
+use crate::server::completion::{Completers, Completion, IntoCompletion, complete};
 use crate::server::content::Shown;
 use crate::server::handler::{Erased, Handler};
-use crate::server::{Annotations, CacheHint, Icon, IntoResourceContents};
+use crate::server::setters::{item_setters, resource_setters};
+use crate::server::{Annotations, CacheHint, IntoResourceContents};
 
 /// Resources that share a URI template, with one handler that reads all of them.
 ///
@@ -79,6 +78,9 @@ struct Facts {
     shown: Shown,
 }
 
+item_setters!(ResourceTemplate);
+resource_setters!(ResourceTemplate);
+
 impl<S> ResourceTemplate<S> {
     /// Makes a template. If it cannot be parsed, registering it fails.
     #[must_use]
@@ -102,72 +104,9 @@ impl<S> ResourceTemplate<S> {
             annotations: None,
             shown: Shown::default(),
         };
-        let run = Erased::new(Read { handler, arguments: PhantomData });
+        let run = Erased::of(handler, contents::<H::Output>);
         let (scopes, cache) = (Scopes::default(), CacheHint::default());
         Self { facts, name: shared, pattern, problem, scopes, cache, completers: HashMap::new(), run }
-    }
-
-    /// Sets the display name.
-    #[must_use]
-    pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.facts.shown.title = Some(title.into());
-        self
-    }
-
-    /// Sets the description of these resources, for the model.
-    #[must_use]
-    pub fn description(mut self, description: impl Into<String>) -> Self {
-        self.facts.description = Some(description.into());
-        self
-    }
-
-    /// Sets the media type, if it is the same for all of them.
-    #[must_use]
-    pub fn mime_type(mut self, mime_type: impl Into<String>) -> Self {
-        self.facts.mime_type = Some(mime_type.into());
-        self
-    }
-
-    /// Sets hints for the client.
-    #[must_use]
-    pub fn annotations(mut self, annotations: Annotations) -> Self {
-        self.facts.annotations = Some(annotations);
-        self
-    }
-
-    /// Adds an icon.
-    #[must_use]
-    pub fn icon(mut self, icon: Icon) -> Self {
-        self.facts.shown.icons.push(icon);
-        self
-    }
-
-    /// Sets the scopes that the access token of a request must have to read the resources or subscribe to them. Without them the
-    /// client gets a 403 whose challenge names all of them (`insufficient_scope`), and the handler
-    /// is not called. Default: none.
-    ///
-    /// The request needs an [`AccessToken`](crate::AccessToken): from the layer of a
-    /// `ResourceServer` (feature `auth`), or from your own. Without one it is rejected, too.
-    /// Registering fails if a name has a character that scopes cannot have.
-    #[must_use]
-    pub fn scopes<I: IntoIterator<Item: Into<String>>>(mut self, scopes: I) -> Self {
-        self.scopes = Scopes::new(scopes);
-        self
-    }
-
-    /// Sets the `_meta` member.
-    #[must_use]
-    pub fn meta(mut self, meta: Map<String, Value>) -> Self {
-        self.facts.shown.meta = Some(meta);
-        self
-    }
-
-    /// Sets how long clients of 2026-07-28 may cache the contents of each, and who may share them.
-    /// Default: not cached. A handler overrides it with [`Cached`](crate::server::Cached).
-    #[must_use]
-    pub fn cache(mut self, hint: CacheHint) -> Self {
-        self.cache = hint;
-        self
     }
 
     /// Sets the handler that proposes values for a variable, see
@@ -182,7 +121,7 @@ impl<S> ResourceTemplate<S> {
         M: 'static,
     {
         self.problem = self.problem.or(H::arguments().err());
-        let run: Erased<S, Completion> = Erased::new(Complete::new(handler));
+        let run: Erased<S, Completion> = Erased::of(handler, complete::<H::Output>);
         self.completers.insert(variable.into(), run);
         self
     }

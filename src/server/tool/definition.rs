@@ -1,11 +1,9 @@
 //! Tool: the definition of a tool and its handler.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::form::Output;
 use super::{CallToolResult, IntoToolResult, ResultForm};
@@ -14,8 +12,9 @@ use crate::identity::Scopes;
 use crate::message::{ErrorObject, RawJson};
 use crate::server::catalog::{Item, Rendered};
 use crate::server::content::Shown;
-use crate::server::handler::{CallParts, Erased, Handler, Run};
-use crate::server::{Icon, MirroredArguments, schema};
+use crate::server::handler::{ArgumentRejection, Erased, Handler};
+use crate::server::setters::item_setters;
+use crate::server::{MirroredArguments, schema};
 
 /// A tool: a name, a description for the model, and a handler.
 ///
@@ -136,6 +135,8 @@ impl ToolAnnotations {
     }
 }
 
+item_setters!(Tool);
+
 impl<S> Tool<S> {
     /// Makes a tool. Its input schema comes from the handler's [`Args`](crate::server::Args), its
     /// output schema from the [`axum::Json`] that the handler returns.
@@ -171,30 +172,16 @@ impl<S> Tool<S> {
             annotations: None,
             shown: Shown::default(),
         };
-        let run = Erased::new(Call { handler, arguments: PhantomData });
+        let run = Erased::of(handler, result::<H::Output>);
         let output = Output::of(facts.output_schema.as_ref());
         Self { facts, name: shared, problem, task: None, scopes: Scopes::default(), mirrored: None, output, run }
             .with_headers()
-    }
-
-    /// Sets the display name.
-    #[must_use]
-    pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.facts.shown.title = Some(title.into());
-        self
     }
 
     /// Sets hints on what the tool does.
     #[must_use]
     pub fn annotations(mut self, annotations: ToolAnnotations) -> Self {
         self.facts.annotations = Some(annotations);
-        self
-    }
-
-    /// Adds an icon.
-    #[must_use]
-    pub fn icon(mut self, icon: Icon) -> Self {
-        self.facts.shown.icons.push(icon);
         self
     }
 
@@ -276,26 +263,6 @@ impl<S> Tool<S> {
         self.facts.output_schema = Some(schema);
         self
     }
-
-    /// Sets the scopes that the access token of a request must have to call the tool. Without them the
-    /// client gets a 403 whose challenge names all of them (`insufficient_scope`), and the handler
-    /// is not called. Default: none.
-    ///
-    /// The request needs an [`AccessToken`](crate::AccessToken): from the layer of a
-    /// `ResourceServer` (feature `auth`), or from your own. Without one it is rejected, too.
-    /// Registering fails if a name has a character that scopes cannot have.
-    #[must_use]
-    pub fn scopes<I: IntoIterator<Item: Into<String>>>(mut self, scopes: I) -> Self {
-        self.scopes = Scopes::new(scopes);
-        self
-    }
-
-    /// Sets the `_meta` member.
-    #[must_use]
-    pub fn meta(mut self, meta: Map<String, Value>) -> Self {
-        self.facts.shown.meta = Some(meta);
-        self
-    }
 }
 
 impl<S: Clone + Send + Sync + 'static> Tool<S> {
@@ -343,32 +310,16 @@ fn is_tool_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
 }
 
-/// A tool handler with its type.
-struct Call<H, M> {
-    handler: H,
-    arguments: PhantomData<fn() -> M>,
-}
-
-impl<S, H, M> Run<S, RawJson> for Call<H, M>
-where
-    S: Send + Sync,
-    H: Handler<S, M>,
-    H::Output: IntoToolResult + Send,
-{
-    fn run<'a>(&'a self, call: CallParts, state: &'a S) -> BoxFuture<'a, Result<RawJson, ErrorObject>> {
-        let form = ResultForm::new(call.context().protocol_version(), call.output);
-        Box::pin(async move {
-            match self.handler.handle(call, state).await {
-                Ok(output) => output.into_raw_result(form),
-                Err(rejection) if rejection.scopes().is_some() => Err(rejection.into_error()),
-                Err(rejection) => {
-                    let text = rejection
-                        .into_text()
-                        .unwrap_or("The tool cannot be called. The reason is in the server's log.".into());
-                    CallToolResult::error(text).into_raw_result(form)
-                }
-            }
-        })
+/// Serializes the result of a call. A tool that could not be called fails as one that ran.
+fn result<T: IntoToolResult>(output: Result<T, ArgumentRejection>, form: ResultForm) -> Result<RawJson, ErrorObject> {
+    match output {
+        Ok(output) => output.into_raw_result(form),
+        Err(rejection) if rejection.scopes().is_some() => Err(rejection.into_error()),
+        Err(rejection) => {
+            let text = rejection.into_text();
+            let text = text.unwrap_or("The tool cannot be called. The reason is in the server's log.".into());
+            CallToolResult::error(text).into_raw_result(form)
+        }
     }
 }
 

@@ -13,11 +13,6 @@ use crate::server::{
 
 /// An MCP server: tools, resources and prompts, each an async function.
 ///
-/// `S` is the state that its handlers take with axum's `State`. A server of state `S` is mounted in
-/// a router of state `S`. After [`McpServer::with_state`] it fits any router.
-///
-/// Clones are cheap and share everything: a tool registered on one clone is offered by all.
-///
 /// ```
 /// use axum::Json;
 /// use mcp_http::{Args, McpServer};
@@ -42,6 +37,21 @@ use crate::server::{
 /// let server: McpServer =
 ///     McpServer::new("calculator", "1.0.0").tool("add", "Adds two numbers.", add);
 /// ```
+///
+/// | to offer | by a handler alone | with a title, schemas, icons, scopes, .. |
+/// |---|---|---|
+/// | a tool | [`tool`](Self::tool) | [`with_tool`](Self::with_tool), [`Tool`] |
+/// | a resource | [`resource`](Self::resource) | [`with_resource`](Self::with_resource), [`Resource`] |
+/// | resources that share a URI template | [`resource_template`](Self::resource_template) | [`with_resource_template`](Self::with_resource_template), [`ResourceTemplate`] |
+/// | a prompt | [`prompt`](Self::prompt) | [`with_prompt`](Self::with_prompt), [`Prompt`] |
+///
+/// [`mcp_router`](crate::mcp_router) serves it with the default settings,
+/// [`McpService::builder`](crate::McpService::builder) with others.
+///
+/// `S` is the state that its handlers take with axum's `State`. A server of state `S` is mounted in
+/// a router of state `S`. After [`McpServer::with_state`] it fits any router.
+///
+/// Clones are cheap and share everything: a tool registered on one clone is offered by all.
 ///
 /// # Panics
 ///

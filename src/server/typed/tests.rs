@@ -337,7 +337,7 @@ async fn elicitation_respects_capability_and_timeout() {
         )
     );
     assert_eq!(call(&fake).await, "nobody");
-    assert_eq!(call(&fake).await, "the client's answer does not fit the question");
+    assert_eq!(call(&fake).await, "the client's answer does not match the request");
     assert_eq!(call(&fake).await, "the client did not answer within 9s");
 }
 

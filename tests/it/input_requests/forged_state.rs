@@ -140,5 +140,8 @@ async fn answers_too_large_for_the_state_fail() {
     let large = json!({"elicitation-1": accept(json!({"name": "x".repeat(70_000)}))});
     let answer = Round::tool(&app, "book").again(&asked, large).answer().await;
     assert_eq!(answer["error"]["code"], -32603);
-    assert_eq!(answer["error"]["message"], "Too much input: what the client would have to carry is over 65536 bytes");
+    assert_eq!(
+        answer["error"]["message"],
+        "Too much input: the request state is over 65536 bytes, the limit of the server's setting `InputRequests::max_state_bytes`"
+    );
 }

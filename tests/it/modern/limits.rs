@@ -116,7 +116,7 @@ async fn calls_of_a_principal_are_limited() {
         assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (429, Some("2")), "{mode:?}");
         assert_eq!(
             reply.text().await,
-            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"Too many calls in flight of this principal: the limit is 2"}}"#
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"Too many calls in flight of this principal: the limit is 2 (setting `Limits::max_calls_per_principal`)"}}"#
         );
         assert_eq!(app.send(modern("server/discover", json!({})).principal("ann")).await.status, 429, "{mode:?}");
         // Other principals, and requests without a principal, are not affected.
@@ -165,7 +165,7 @@ async fn stateless_calls_share_one_limit() {
         assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, Some("2")));
         assert_eq!(
             reply.text().await,
-            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"Too many calls in flight without a session: the limit is 2"}}"#
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"Too many calls in flight without a session: the limit is 2 (setting `Limits::max_calls_without_session`)"}}"#
         );
     }
     assert_eq!(sent(&app, opening()).await, seen(503, -32603, Some("0")));

@@ -26,7 +26,7 @@ async fn cancelled_calls_send_no_requests() {
     sleep(Duration::from_secs(60)).await;
     let seen = shared.seen();
     assert_eq!(seen[0], "cancelled 2");
-    assert!(seen[1].ends_with("the call ended before the client answered"), "{seen:?}");
+    assert!(seen[1].ends_with("the call or the session ended before the client answered"), "{seen:?}");
     assert!(late.rest().await.is_empty());
     drop(other);
     assert!(listening.is_silent().await);
@@ -95,7 +95,10 @@ async fn failed_requests_are_errors_for_the_handler() {
         [quiet.open().await.call(1, "ask", json!({})).await, stateless(&shared).post(call(1, "ask", json!({}))).await]
     {
         let told = text(reply).await;
-        assert!(told.as_str().unwrap().ends_with("the client cannot be asked: it has no open stream"), "{told}");
+        assert!(
+            told.as_str().unwrap().ends_with("the request cannot be sent: the client has no open stream"),
+            "{told}"
+        );
     }
     let told = text(quiet.call_tool("ask", json!({})).await).await;
     assert!(told.as_str().unwrap().contains("return InputRequiredResult instead"), "{told}");

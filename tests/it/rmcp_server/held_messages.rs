@@ -74,7 +74,9 @@ async fn waiting_for_a_reader_is_bounded() {
         sleep(Duration::from_secs(10)).await;
         let last = shared.seen().pop().unwrap();
         match begun {
-            Begins::Asking => assert!(last.ends_with("the client cannot be asked: it has no open stream"), "{last}"),
+            Begins::Asking => {
+                assert!(last.ends_with("the request cannot be sent: the client has no open stream"), "{last}")
+            }
             _ => assert_eq!(last, "told"),
         }
         assert!(client.listen_primed().await.is_silent().await, "it comes too late");

@@ -28,14 +28,14 @@ async fn subscriptions_beyond_a_limit_get_429() {
     let reply = app.send(of("ann")).await;
     assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (429, Some("2")));
     let rejected = json!({"jsonrpc": "2.0", "id": 4, "error": {"code": -32603,
-        "message": "Too many subscription streams of this principal: the limit is 2"}});
+        "message": "Too many subscription streams of this principal: the limit is 2 (setting `Limits::max_listen_streams_per_principal`)"}});
     assert_eq!(reply.json().await, rejected);
     let bob = opened(app.send(of("bob")).await);
     for request in [of("bob"), listening("4", ALL)] {
         let reply = app.send(request).await;
         assert_eq!(reply.status, 429);
         let rejected = json!({"jsonrpc": "2.0", "id": 4, "error": {"code": -32603,
-            "message": "Too many subscription streams: the limit is 3"}});
+            "message": "Too many subscription streams: the limit is 3 (setting `Limits::max_listen_streams`)"}});
         assert_eq!(reply.json().await, rejected);
     }
     assert_eq!(listens(&app).await, 3);

@@ -222,7 +222,7 @@ async fn results_too_large_to_retain_fail() {
     let client = Poller::new(&app);
     let large = client.begin("large", json!({"ms": 20_000})).await;
     let failed: Value = client.get(&large).await;
-    assert_eq!(failed["error"]["message"], "The result of the task is too large to be kept");
+    assert_eq!(failed["error"]["message"], "The result of the task is too large to be stored");
     let small = client.begin("large", json!({"ms": 5_000})).await;
     assert_eq!(client.get(&small).await["result"]["content"][0]["text"].as_str().map(str::len), Some(5_000));
 }
@@ -254,5 +254,5 @@ async fn a_principal_evicts_only_its_own_results() {
     }
     assert_eq!(there, 2, "what fits into the share of one principal");
     let too_large = ann.begin("large", json!({"ms": 25_000})).await;
-    assert_eq!(ann.get(&too_large).await["error"]["message"], "The result of the task is too large to be kept");
+    assert_eq!(ann.get(&too_large).await["error"]["message"], "The result of the task is too large to be stored");
 }

@@ -139,7 +139,7 @@ async fn requests_fail_after_the_task_ends() {
             let mut heard = heard.lock().await;
             for _ in 0..2 {
                 let answer = heard.recv().now_or_never().expect("the handler got no error").unwrap();
-                assert_eq!(answer, Err("the call ended before the client answered".to_owned()));
+                assert_eq!(answer, Err("the call or the session ended before the client answered".to_owned()));
             }
         }
     }
