@@ -49,12 +49,12 @@ use crate::handler::{Everything, Shared};
 /// Options without an effect here, because rmcp does these things itself.
 const WITHOUT_EFFECT: [&str; 8] = [
     "sealing_key",
-    "input_rounds",
-    "input_bytes",
+    "input_max_rounds",
+    "input_max_state_bytes",
     "max_tasks",
     "max_tasks_per_principal",
-    "task_bytes",
-    "task_bytes_per_principal",
+    "max_task_bytes",
+    "max_task_bytes_per_principal",
     "max_tasks_per_peer",
 ];
 
