@@ -9,6 +9,7 @@ mod introspection;
 #[cfg(feature = "auth-http")]
 mod jwt;
 mod metadata;
+mod mounting;
 mod principals;
 #[cfg(feature = "auth-http")]
 mod rsa_key;
