@@ -7,7 +7,7 @@ use crate::service::{McpService, McpServiceBuilder};
 
 /// Returns a router that serves an MCP server, to be nested at any path.
 ///
-/// Takes any [`Server`](crate::server::Server), which it serves with the default settings: an
+/// Takes any [`Server`], which it serves with the default settings: an
 /// [`McpServer`](crate::McpServer), one written against rmcp (feature `rmcp`), or one of your own.
 /// It also takes an [`McpService`], or its builder. Handlers see the state of the router in which it
 /// is nested.

@@ -4,8 +4,8 @@
 //!
 //! | to | use |
 //! |---|---|
-//! | offer tools, resources and prompts, each an async function | [`McpServer`] |
-//! | take typed arguments | [`Args`], beside any axum extractor ([`Handler`]) |
+//! | offer tools, resources and prompts, each an async function | [`McpServer`](crate::McpServer) |
+//! | take typed arguments | [`Args`](crate::Args), beside any axum extractor ([`Handler`]) |
 //! | report progress, log, send requests to the client, notice cancellation | [`Context`] |
 //! | keep state between calls | [`Session`] |
 //! | read the rest of a request beside its arguments | [`Meta`], [`Context::meta`], [`Context::request_id`], [`Context::name`] |
@@ -14,11 +14,11 @@
 //! | fail with a message that the client may read | [`ToolError`] |
 //! | request input from the user, the model or the roots of the client | [`Form`], [`Elicit`], [`ElicitUrl`], [`Sample`], [`ListRoots`] |
 //! | complete the values of arguments | [`CompletionRequest`] |
-//! | declare an extension of the protocol, and serve methods of your own | [`ProtocolExtension`], [`McpServer::method`], [`Context::client_extension`] |
+//! | declare an extension of the protocol, and serve methods of your own | [`ProtocolExtension`], [`McpServer::method`](crate::McpServer::method), [`Context::client_extension`] |
 //! | serve skills: instructions with files, from values or a folder | [`Skill`] |
 //! | change tools, resources and prompts while serving | [`Catalog`] |
 //! | let clients cache results | [`CacheHint`], [`Cached`] |
-//! | serve another framework in place of [`McpServer`] | [`Server`], at the level of JSON-RPC |
+//! | serve another framework in place of [`McpServer`](crate::McpServer) | [`Server`], at the level of JSON-RPC |
 
 mod amount;
 mod cache;

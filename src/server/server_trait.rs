@@ -1,5 +1,5 @@
 //! The server trait: a type that answers JSON-RPC calls, and the requests it receives. Everything
-//! typed ([`McpServer`](super::McpServer)) and every foreign framework implements it.
+//! typed ([`McpServer`](crate::McpServer)) and every foreign framework implements it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -72,7 +72,7 @@ pub struct Notification {
     pub context: Context,
 }
 
-/// A server at the level of JSON-RPC. [`McpServer`](super::McpServer) implements it, and so can
+/// A server at the level of JSON-RPC. [`McpServer`](crate::McpServer) implements it, and so can
 /// another framework that wants this crate as its transport.
 ///
 /// `S` is the state of the axum router in which the server is mounted. A server that does not use

@@ -1,6 +1,6 @@
 //! The store: sessions, their streams and tasks, behind one interface with several engines.
 //!
-//! A [`SessionEngine`](engine::SessionEngine) makes atomically every decision that two nodes could
+//! A [`SessionEngine`] makes atomically every decision that two nodes could
 //! disagree about:
 //!
 //! - whether a session exists and which principal owns it,
@@ -9,7 +9,7 @@
 //! - which answer to a request to the client was the first,
 //! - which state a task is in.
 //!
-//! A [`SignalHandler`](engine::SignalHandler) receives signals that only wake a service. They may
+//! A [`SignalHandler`] receives signals that only wake a service. They may
 //! be lost, repeated or reordered without affecting correctness.
 //!
 //! A task belongs to no session. It is a document that outlives the call that created it, so that a

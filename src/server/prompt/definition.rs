@@ -21,7 +21,7 @@ use crate::server::setters::item_setters;
 /// A prompt: a name, a description for the user who selects it, and a handler that writes its
 /// messages.
 ///
-/// Its arguments are the fields of the handler's [`Args`](crate::server::Args). By the protocol
+/// Its arguments are the fields of the handler's [`Args`](crate::Args). By the protocol
 /// they are strings; fields of numbers and booleans are parsed from them.
 ///
 /// ```

@@ -20,7 +20,7 @@ use crate::server::{Annotations, CacheHint, IntoResourceContents};
 /// Resources that share a URI template, with one handler that reads all of them.
 ///
 /// `{id}` matches one segment, `{+rest}` (or `{*rest}`, as in axum's routes) everything to the end.
-/// The handler takes the variables, percent-decoded, as typed [`Args`](crate::server::Args). It
+/// The handler takes the variables, percent-decoded, as typed [`Args`](crate::Args). It
 /// returns `None` if the resource does not exist.
 ///
 /// A decoded value may contain anything, including `/` and `..`: check it before it becomes part of

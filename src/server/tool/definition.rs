@@ -138,7 +138,7 @@ impl ToolAnnotations {
 item_setters!(Tool);
 
 impl<S> Tool<S> {
-    /// Makes a tool. Its input schema comes from the handler's [`Args`](crate::server::Args), its
+    /// Makes a tool. Its input schema comes from the handler's [`Args`](crate::Args), its
     /// output schema from the [`axum::Json`] that the handler returns.
     ///
     /// Arguments that are an enum become one object schema with the fields of all variants, because

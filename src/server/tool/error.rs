@@ -24,7 +24,7 @@ use crate::server::ClientError;
 /// | your own, with `impl From<AppError> for ToolError` | the text that this sets |
 /// | `String`, `&'static str` | the text |
 /// | [`ErrorObject`] | the call's JSON-RPC error |
-/// | [`InsufficientScope`](crate::InsufficientScope) | a 403 with a challenge, if nothing was sent yet; otherwise a JSON-RPC error (-32007) |
+/// | [`InsufficientScope`] | a 403 with a challenge, if nothing was sent yet; otherwise a JSON-RPC error (-32007) |
 /// | [`ClientError`] | why the request to the client failed; since 2026-07-28 a missing capability is a JSON-RPC error (-32021) |
 /// | common errors of std, tokio and serde_json, boxed errors | a neutral text; the reason is in the log |
 /// | any other | `?` does not compile: use [`Internal::internal`] to send its text to the log |

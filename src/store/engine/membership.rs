@@ -96,7 +96,7 @@ pub enum SessionUpdate {
     },
 }
 
-/// The result of [`Membership::announced`](crate::store::engine::Membership::announced).
+/// The result of [`Membership::announced`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Announced {

@@ -140,7 +140,7 @@ pub struct Appended {
     pub cancelled: bool,
 }
 
-/// The parameters of [`StreamStore::deliver`](crate::store::engine::StreamStore::deliver).
+/// The parameters of [`StreamStore::deliver`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Deliver {
@@ -159,7 +159,7 @@ pub struct Deliver {
     pub events: Vec<Event>,
 }
 
-/// The result of [`StreamStore::deliver`](crate::store::engine::StreamStore::deliver).
+/// The result of [`StreamStore::deliver`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Delivered {
