@@ -23,14 +23,22 @@ pub(crate) fn built(example: &'static str) -> PathBuf {
     if !built.contains(&example) {
         // Without this build, a test that runs alone would use an older binary.
         let features = [
+            ("auth", cfg!(feature = "auth")),
+            ("auth-http", cfg!(feature = "auth-http")),
             ("cors", cfg!(feature = "cors")),
             ("file", cfg!(feature = "file")),
             ("redis", cfg!(feature = "redis")),
             ("redis-cluster", cfg!(feature = "redis-cluster")),
             ("redis-tls", cfg!(feature = "redis-tls")),
             ("rmcp", cfg!(feature = "rmcp")),
+            ("skills", cfg!(feature = "skills")),
             ("testing", cfg!(feature = "testing")),
         ];
+        let manifest = include_str!("../../Cargo.toml").split("[features]").nth(1).unwrap();
+        let lines = manifest.lines().take_while(|line| !line.starts_with("[dependencies]"));
+        let listed =
+            lines.filter(|line| line.contains(" = ") && !line.starts_with("default") && !line.starts_with('#'));
+        assert_eq!(listed.count(), features.len(), "each feature of Cargo.toml has a row here");
         let features: Vec<_> = features.into_iter().filter_map(|(name, is_on)| is_on.then_some(name)).collect();
         let arguments = ["build", "--quiet", "--example", example, "--features", &features.join(",")];
         let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
