@@ -1,6 +1,6 @@
 //! The fork: determines once which era a request belongs to.
 //!
-//! The body decides, and the header must agree (2026-07-28, Versioning, "Backward Compatibility
+//! Body and header decide, and must agree (2026-07-28, Versioning, "Backward Compatibility
 //! with Initialization-Based Versions"):
 //!
 //! 1. A request is modern if its `_meta` states a later revision, or if it has the header of one. A

@@ -1,4 +1,4 @@
-//! The encoder: turns outcomes into responses. No other module makes response bytes.
+//! The encoder: turns outcomes into responses. No other module makes the bytes of an outcome.
 
 mod ceiling;
 mod line;

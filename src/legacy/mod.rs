@@ -5,15 +5,18 @@
 //!
 //! ```text
 //!  POST -> post -+-> initialize               GET -> get -> reader <------+
-//!                +-> exchange: driver -> outbox -> engine (log) -> signal -+
-//!                +-> notification, answer, cancellation -> engine -> signal -> call in flight
+//!                +-> exchange: in_flight -> outbox -> driver -> writer     |
+//!                |                            engine (log) <-+-> signal ---+
+//!                +-> answer, cancellation -> engine -> signal -> call in flight
+//!                +-> notification -> server
 //! ```
 //!
 //! The modules:
 //!
 //! | | contains |
 //! |---|---|
-//! | [`node`] | the legacy part of one service |
+//! | [`post`](mod@post), [`get`](mod@get), [`initialize`](mod@initialize), [`stateless`](mod@stateless) | the requests of HTTP: POST, GET and DELETE, the opening of a session, and POST without sessions |
+//! | [`node`] | the legacy part of one service: finds a session by its id, and checks its owner |
 //! | [`member`] | the service as a member of its engine, as sessions know it |
 //! | [`request`], [`batch`] | what the edge admitted, and the requests in it |
 //! | [`start`] | the start of calls: a handler for each request |
@@ -26,6 +29,9 @@
 //! | [`writer`] | the writer of their messages to the stream |
 //! | [`response`] | the choice between a JSON response and a stream |
 //! | [`outbox`] | the messages of an exchange that are not yet written |
+//! | [`client_requests`] | requests to the client, and their answers |
+//! | [`signals`] | the handler of signals from other nodes |
+//! | [`draining`] | clients that are detached when a service ends |
 //! | [`backpressure`] | backpressure: when handlers wait for the reader |
 //! | [`listeners`], [`delivery`] | the sessions that listen here, and the delivery of changes to them |
 //! | [`peers`], [`resync`] | updates about a session between nodes, and the re-check after lost signals |

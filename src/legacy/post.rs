@@ -84,7 +84,7 @@ async fn in_session<S: Clone + Send + Sync + 'static>(mut post: Post<'_, S>, bod
     Ok(Reply { session: header, ..outcome.into() })
 }
 
-/// Starts calls in a session and answers them. `refused` has the answers to elements of the batch
+/// Starts calls in a session and answers them. `rejected` has the answers to elements of the batch
 /// that are not valid messages; it is `None` outside a batch.
 async fn calls<S: Clone + Send + Sync + 'static>(
     post: Post<'_, S>,

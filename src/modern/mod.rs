@@ -1,10 +1,9 @@
 //! The stateless revision, 2026-07-28: every request names its client and carries all it needs.
-//! (The specification calls it modern.) It shares the service core with the session revisions, and
-//! nothing else.
+//! (The specification calls it modern.) It imports nothing of the session revisions; what
+//! both share is in the core and the modules below it.
 //!
 //! ```text
-//!  POST -> post: admit -> round -> run -> answer: JSON, or a stream of what the handler sends
-//!                  +----> discover
+//!  POST -> post: admit -> call -> round -> run -> answer: JSON, or a stream of what the handler sends
 //!                  +----> listen: a stream of what changes <- subscriptions <- signal
 //! ```
 //!
@@ -15,6 +14,7 @@
 //! | [`node`] | the part of a service that serves this revision |
 //! | [`member`] | the service as a member of its engine, for tasks |
 //! | [`request`] | what the edge admitted |
+//! | [`post`](mod@post), [`discover`](mod@discover) | POST, and the result of `server/discover` |
 //! | [`admit`] | the checks of a request's metadata, in their order |
 //! | [`call`] | calls: routed to the server, with the values of earlier rounds |
 //! | [`mirror`] | the headers that must repeat the body |

@@ -1,7 +1,8 @@
 //! The log of one stream of a session: its writer appends events, and its reader has a cursor in
 //! it.
 //!
-//! 1. The writer numbers each event, from 1, with or without a reader.
+//! 1. Events are numbered from 1, with or without a reader. The writer of a call names the number,
+//!    and the log accepts only the next one.
 //! 2. A reader is a cursor. Live delivery, replay and takeover are the same read.
 //! 3. Beyond the bounds notifications are dropped, oldest first. Responses and open requests to the
 //!    client never are. Dropped events show as a gap in the numbers.
