@@ -12,7 +12,7 @@ pub(crate) struct Lifecycle {
     leaving: AtomicBool,
     /// New sessions and calls are rejected.
     draining: AtomicBool,
-    told: CancellationToken,
+    begun: CancellationToken,
 }
 
 impl Lifecycle {
@@ -26,7 +26,7 @@ impl Lifecycle {
 
     pub(crate) fn begin_shutdown(&self) {
         self.leaving.store(true, Ordering::Release);
-        self.told.cancel();
+        self.begun.cancel();
     }
 
     /// Starts to drain. A draining service is also leaving.
@@ -37,6 +37,6 @@ impl Lifecycle {
 
     /// Completes when the service starts to leave.
     pub(crate) fn left(&self) -> WaitForCancellationFutureOwned {
-        self.told.clone().cancelled_owned()
+        self.begun.clone().cancelled_owned()
     }
 }

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::request::{Message, Request, Told};
+use super::request::{Message, OneWay, Request};
 use crate::error::Rejection;
 use crate::message::{Envelope, Malformed, ProtocolVersion, write};
 
@@ -14,7 +14,7 @@ use crate::message::{Envelope, Malformed, ProtocolVersion, write};
 pub(super) struct Batch {
     pub(super) requests: Vec<Request>,
     /// Notifications and answers.
-    pub(super) told: Vec<Told>,
+    pub(super) one_way: Vec<OneWay>,
     /// The answers to elements that are not valid messages.
     pub(super) rejected: Vec<Bytes>,
 }
@@ -37,7 +37,7 @@ impl Batch {
                     Ok(()) => batch.requests.push(request),
                     Err(rejection) => batch.rejected.push(write::failure(Some(&request.id), &rejection.to_error())),
                 },
-                Ok(Message::Told(told)) => batch.told.push(told),
+                Ok(Message::OneWay(one_way)) => batch.one_way.push(one_way),
                 Err(malformed) => {
                     let (rejection, id) = Rejection::of(malformed);
                     batch.rejected.push(write::failure(id.as_ref(), &rejection.to_error()));
@@ -55,7 +55,7 @@ mod tests {
 
     fn sort(text: &'static str, version: ProtocolVersion) -> Result<(usize, usize, usize), Rejection> {
         let Ok(Body::Batch(elements)) = parse(&Bytes::from(text)) else { panic!("{text}") };
-        Batch::sort(elements, version).map(|batch| (batch.requests.len(), batch.told.len(), batch.rejected.len()))
+        Batch::sort(elements, version).map(|batch| (batch.requests.len(), batch.one_way.len(), batch.rejected.len()))
     }
 
     #[test]

@@ -37,7 +37,7 @@ const CONCURRENCY: usize = 32;
 const TRIES: usize = 8;
 
 /// The changes due to a session, and the number of the last announcement they cover.
-struct Told {
+struct Wanted {
     changes: Vec<Change>,
     after: u64,
     up_to: u64,
@@ -80,12 +80,12 @@ impl Node {
         let is_new = !self.listeners.contains_key(&id);
         let mut listener = self.listeners.entry(id).or_default();
         listener.generation = listener.generation.max(attached.generation);
-        listener.told = listener.told.max(attached.told);
+        listener.delivered = listener.delivered.max(attached.delivered);
         let is_behind = attached.revision > session.revision();
         if is_behind {
             session.set_stale();
         }
-        if attached.newest > listener.told || is_behind || is_new {
+        if attached.newest > listener.delivered || is_behind || is_new {
             listener.due().ask = true;
         }
         if listener.due.is_some() && !std::mem::replace(&mut listener.in_line, true) {
@@ -122,7 +122,7 @@ impl Node {
     pub(super) fn recheck_all(&self, newest: Option<u64>) {
         for id in self.listeners() {
             if let (Some(newest), Some(mut listener)) = (newest, self.listeners.get_mut(&id)) {
-                listener.told = listener.told.min(newest);
+                listener.delivered = listener.delivered.min(newest);
             }
             self.owe(id, |due| due.ask = true);
         }
@@ -181,14 +181,14 @@ impl Node {
             let delivered = self.deliver(&session, told, &due).await;
             turn.delivers = false;
             match delivered {
-                Delivered::UpTo(place) => turn.told(place),
+                Delivered::UpTo(place) => turn.set_delivered(place),
                 Delivered::Behind(place) if tries < TRIES => {
                     tries += 1;
-                    turn.told(place);
+                    turn.set_delivered(place);
                     turn.owes(&due, true);
                 }
                 Delivered::Behind(place) => {
-                    turn.told(place);
+                    turn.set_delivered(place);
                     turn.owes(&due, true);
                     // The session must leave the queue first; otherwise the retry would find it
                     // there and skip it.
@@ -228,7 +228,7 @@ impl Node {
             return Delivered::Gone;
         }
         let revision = session.revision();
-        let Told { changes, after, up_to, is_doubtful } = match self.wanted(session, told, due).await {
+        let Wanted { changes, after, up_to, is_doubtful } = match self.wanted(session, told, due).await {
             Ok(told) => told,
             Err(error) => return Delivered::Failed(error),
         };
@@ -259,7 +259,7 @@ impl Node {
     }
 
     /// Returns the due changes that a session wants.
-    async fn wanted(&self, session: &LiveSession, after: u64, due: &Due) -> Result<Told, StoreError> {
+    async fn wanted(&self, session: &LiveSession, after: u64, due: &Due) -> Result<Wanted, StoreError> {
         let mut changes: Vec<(u64, Change)> = Vec::new();
         let mut up_to = due.everything.unwrap_or(0);
         let mut everything = due.everything.is_some_and(|number| number > after);
@@ -289,7 +289,7 @@ impl Node {
             true => session.everything(),
             false => wanted.into_iter().map(|(_, change)| change).collect(),
         };
-        Ok(Told { changes, after, up_to: up_to.max(after), is_doubtful: after < known })
+        Ok(Wanted { changes, after, up_to: up_to.max(after), is_doubtful: after < known })
     }
 
     /// Schedules a retry of failed deliveries.
@@ -412,12 +412,12 @@ impl Turn<'_> {
             self.over = true;
         }
         self.delivers = due.is_some();
-        due.map(|due| (listener.told, *due))
+        due.map(|due| (listener.delivered, *due))
     }
 
-    fn told(&self, place: u64) {
+    fn set_delivered(&self, place: u64) {
         if let Some(mut listener) = self.node.listeners.get_mut(&self.id) {
-            listener.told = place;
+            listener.delivered = place;
         }
     }
 

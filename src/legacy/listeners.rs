@@ -18,7 +18,7 @@ pub(super) struct Listener {
     /// The newest reader of the session here; 0 until there is one.
     pub(super) generation: u32,
     /// The number of the last announcement that the session received.
-    pub(super) told: u64,
+    pub(super) delivered: u64,
     /// Boxed, because most sessions are due nothing.
     pub(super) due: Option<Box<Due>>,
     /// The session is in the queue, or is being served.

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::batch::Batch;
 use super::exchange::{Delivery, Exchange};
-use super::request::{Incoming, Message, Post, Request, Told};
+use super::request::{Incoming, Message, OneWay, Post, Request};
 use super::response::{Form, answer};
 use super::session::LiveSession;
 use super::standalone::Standalone;
@@ -74,8 +74,8 @@ async fn in_session<S: Clone + Send + Sync + 'static>(mut post: Post<'_, S>, bod
                 request.check()?;
                 calls(post, session, vec![request], None).await?
             }
-            Message::Told(told) => {
-                take(post, &session, told).await?;
+            Message::OneWay(one_way) => {
+                take(post, &session, one_way).await?;
                 Outcome::Accepted
             }
         },
@@ -118,10 +118,10 @@ async fn calls<S: Clone + Send + Sync + 'static>(
 }
 
 /// Returns the ids of the requests. There is nearly always one, which is borrowed.
-fn ids(asked: &[Request]) -> Cow<'_, [RequestId]> {
-    match asked {
+fn ids(requests: &[Request]) -> Cow<'_, [RequestId]> {
+    match requests {
         [only] => Cow::Borrowed(std::slice::from_ref(&only.id)),
-        several => several.iter().map(|asked| asked.id.clone()).collect(),
+        several => several.iter().map(|request| request.id.clone()).collect(),
     }
 }
 
@@ -147,12 +147,12 @@ fn rejection(node: &Node, session: SessionId, error: &StoreError) -> Rejection {
 async fn take<S: Clone + Send + Sync + 'static>(
     post: Post<'_, S>,
     session: &Arc<LiveSession>,
-    told: Told,
+    one_way: OneWay,
 ) -> Result<(), Rejection> {
     let Post { node, server, state, incoming } = post;
     let id = session.info.id;
-    match told {
-        Told::Answer { id: request, outcome } => {
+    match one_way {
+        OneWay::Answer { id: request, outcome } => {
             // Ids of requests to the client are strings. A late or repeated answer is not an error
             // of the client.
             let request: String = serde_json::from_str(request.as_json()).unwrap_or_default();
@@ -176,13 +176,13 @@ async fn take<S: Clone + Send + Sync + 'static>(
                 Err(error) => return Err(node.rejection(&error)),
             }
         }
-        Told::Notification { method, params } if method == "notifications/cancelled" => {
+        OneWay::Notification { method, params } if method == "notifications/cancelled" => {
             if let Some((call, reason)) = cancelled(params.as_ref().map(Params::text)) {
                 session.explain(&call, Cancellation { reason, parts: incoming.parts });
                 node.core.engine.cancel(id, &call).await.map_err(|error| node.rejection(&error))?;
             }
         }
-        Told::Notification { method, params } => {
+        OneWay::Notification { method, params } => {
             let loaded =
                 node.core.engine.load(id, incoming.principal.as_ref()).await.map_err(|error| node.rejection(&error))?;
             node.keep_up(session, loaded.revision).await;
@@ -223,13 +223,13 @@ async fn batch<S: Clone + Send + Sync + 'static>(
     session: Arc<LiveSession>,
     elements: Vec<Result<Envelope, Malformed>>,
 ) -> Result<Outcome, Rejection> {
-    let Batch { requests: asked, told, rejected } = Batch::sort(elements, session.info.version)?;
-    for message in told {
+    let Batch { requests, one_way, rejected } = Batch::sort(elements, session.info.version)?;
+    for message in one_way {
         take(post.again(), &session, message).await?;
     }
-    match (asked.is_empty(), rejected.is_empty()) {
+    match (requests.is_empty(), rejected.is_empty()) {
         (true, true) => Ok(Outcome::Accepted),
         (true, false) => Ok(Outcome::Json(write::batch(&rejected))),
-        (false, _) => calls(post, session, asked, Some(rejected)).await,
+        (false, _) => calls(post, session, requests, Some(rejected)).await,
     }
 }

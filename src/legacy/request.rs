@@ -69,11 +69,11 @@ impl Request {
 /// One message of a body.
 pub(super) enum Message {
     Request(Request),
-    Told(Told),
+    OneWay(OneWay),
 }
 
 /// A message that is accepted without an answer.
-pub(super) enum Told {
+pub(super) enum OneWay {
     Notification {
         method: Cow<'static, str>,
         params: Option<Params>,
@@ -89,8 +89,8 @@ impl From<Envelope> for Message {
     fn from(Envelope { kind, params }: Envelope) -> Self {
         match kind {
             Kind::Request { id, method } => Self::Request(Request { id, method, params }),
-            Kind::Notification { method } => Self::Told(Told::Notification { method, params }),
-            Kind::Answer { id, outcome } => Self::Told(Told::Answer { id, outcome }),
+            Kind::Notification { method } => Self::OneWay(OneWay::Notification { method, params }),
+            Kind::Answer { id, outcome } => Self::OneWay(OneWay::Answer { id, outcome }),
         }
     }
 }

@@ -148,7 +148,7 @@ struct SubscriptionStream {
 }
 
 impl SubscriptionStream {
-    fn told(&self, change: &Change) -> Bytes {
+    fn notification(&self, change: &Change) -> Bytes {
         let mut uri = String::new();
         match change.uri() {
             Some(text) => {
@@ -199,7 +199,7 @@ impl SubscriptionStream {
 impl Source for SubscriptionStream {
     fn poll_next(&mut self, cx: &mut TaskContext<'_>) -> Poll<Frames> {
         let mut messages: Vec<Bytes> = self.acknowledgement.take().into_iter().collect();
-        let last = self.subscription_entry.take(cx, |change| messages.push(self.told(change)));
+        let last = self.subscription_entry.take(cx, |change| messages.push(self.notification(change)));
         if last {
             messages.push(self.result());
         }

@@ -44,19 +44,19 @@ impl Held {
     }
 
     /// Queues a message behind those that wait. Returns it if none do.
-    fn behind(&self, told: Outgoing) -> Option<Outgoing> {
+    fn behind(&self, message: Outgoing) -> Option<Outgoing> {
         let mut kept = self.kept();
         if kept.waiting.is_empty() {
-            return Some(told);
+            return Some(message);
         }
-        kept.push(told);
+        kept.push(message);
         None
     }
 
     /// Queues a message. Returns `true` if it is the first that waits.
-    fn keep(&self, told: Outgoing) -> bool {
+    fn keep(&self, message: Outgoing) -> bool {
         let mut kept = self.kept();
-        kept.push(told);
+        kept.push(message);
         kept.waiting.len() == 1
     }
 
@@ -75,29 +75,29 @@ impl Held {
 }
 
 impl Kept {
-    fn push(&mut self, told: Outgoing) {
+    fn push(&mut self, message: Outgoing) {
         if self.waiting.len() < MAX_MESSAGES {
-            self.waiting.push_back(told);
+            self.waiting.push_back(message);
         }
     }
 }
 
 /// Sends a notification on the stream of a session. Does not wait for the client to listen.
-pub(super) async fn send_or_hold(pending: &Arc<Pending>, session: &Session, told: Outgoing) {
-    let Some(told) = pending.held.behind(told) else { return };
+pub(super) async fn send_or_hold(pending: &Arc<Pending>, session: &Session, message: Outgoing) {
+    let Some(message) = pending.held.behind(message) else { return };
     if pending.held.is_over() {
-        return session.notify(&told.method, &told.params);
+        return session.notify(&message.method, &message.params);
     }
     let opens = session.stream_opened();
     // An engine that fails counts as a client that does not listen: the notification is held.
-    if session.try_notify(&told.method, &told.params).await.unwrap_or(false) || !pending.held.keep(told) {
+    if session.try_notify(&message.method, &message.params).await.unwrap_or(false) || !pending.held.keep(message) {
         return;
     }
     let pending = Arc::clone(pending);
     tokio::spawn(async move {
         let _ = timeout(LISTEN_TIMEOUT, opens).await;
-        while let (Some(told), Some(session)) = (pending.held.first(), pending.session()) {
-            if let Err(error) = session.try_notify(&told.method, &told.params).await {
+        while let (Some(message), Some(session)) = (pending.held.first(), pending.session()) {
+            if let Err(error) = session.try_notify(&message.method, &message.params).await {
                 tracing::debug!(error = &error as &dyn std::error::Error, "a notification was lost");
             }
             pending.held.sent();

@@ -42,17 +42,16 @@ pub(super) async fn answer<H: ServerHandler>(
     let pending = Arc::new(pending);
     let (line, _inbound) = SessionTransport::new(&pending);
     let service = serve_directly(guarded.clone(), line, Some(client));
-    let mut asked = RequestContext::new(id.clone(), service.peer().clone());
-    asked.meta = std::mem::take(request.get_meta_mut());
-    asked.extensions = std::mem::take(request.extensions_mut());
-    asked.extensions.insert(parts);
-    asked.extensions.insert(context.clone());
+    let mut call = RequestContext::new(id.clone(), service.peer().clone());
+    call.meta = std::mem::take(request.get_meta_mut());
+    call.extensions = std::mem::take(request.extensions_mut());
+    call.extensions.insert(parts);
+    call.extensions.insert(context.clone());
     // Messages of the handler go to this call's stream until the call is answered.
-    let _waiting =
-        pending.wait(id, context, asked.meta.get_progress_token(), None).ok_or_else(ErrorObject::internal)?;
+    let _waiting = pending.wait(id, context, call.meta.get_progress_token(), None).ok_or_else(ErrorObject::internal)?;
     let running = Running {
-        cancelled: asked.ct.clone(),
-        handler: Some(Box::pin(async move { guarded.handle_request(request, asked).await })),
+        cancelled: call.ct.clone(),
+        handler: Some(Box::pin(async move { guarded.handle_request(request, call).await })),
     };
     owned::answer(carried.as_deref(), running.await)
 }

@@ -65,17 +65,8 @@ async fn slow_engines_resume_without_gaps() {
         for cut in 0..=5 {
             for away in [0, 4, 30, 3_000] {
                 let client = App::far(pace).open().await;
-                let mut stream = client.call(1, "progress", json!({"steps": 5, "delay_ms": 10})).await.sse();
-                let mut last = stream.next().await.unwrap().id().to_owned();
-                let mut seen = Vec::new();
-                for _ in 0..cut {
-                    let event = stream.message().await.unwrap();
-                    event.id().clone_into(&mut last);
-                    seen.push(event);
-                }
-                drop(stream);
-                sleep(Duration::from_millis(away)).await;
-                seen.extend(client.resume(&last).await.sse().rest().await);
+                let arguments = json!({"steps": 5, "delay_ms": 10});
+                let seen = client.call_cut_after(cut, arguments, &client, Duration::from_millis(away)).await;
                 whole(&seen, 5);
                 at_rest(&client).await;
             }

@@ -13,17 +13,8 @@ pub(crate) const TOOLS: &str = "notifications/tools/list_changed";
 pub(crate) async fn running_calls_resume_at_the_other_node(a: &App, b: &App) {
     for cut in 0..=5 {
         let here = a.open().await;
-        let there = here.at(b);
-        let mut stream = here.call(1, "progress", json!({"steps": 5, "delay_ms": 20})).await.sse();
-        let mut last = stream.next().await.unwrap().id().to_owned();
-        let mut seen = Vec::new();
-        for _ in 0..cut {
-            let event = stream.message().await.unwrap();
-            event.id().clone_into(&mut last);
-            seen.push(event);
-        }
-        drop(stream);
-        seen.extend(there.resume(&last).await.sse().rest().await);
+        let arguments = json!({"steps": 5, "delay_ms": 20});
+        let seen = here.call_cut_after(cut, arguments, &here.at(b), Duration::ZERO).await;
         assert_eq!(steps(&seen), [json!(1), json!(2), json!(3), json!(4), json!(5), Value::Null]);
     }
 }

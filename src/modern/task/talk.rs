@@ -44,12 +44,12 @@ impl TaskRun {
             loop {
                 let next = run.talk().next();
                 let Some(update) = next else { return aborted.disarm() };
-                let told = run.member.change_task(&run.kept, |document| {
+                let stored = run.member.change_task(&run.kept, |document| {
                     document.forget_answers(|key| run.talk().waits_for(key));
                     update.write(document);
                     !document.has_ended()
                 });
-                let error = match told.await {
+                let error = match stored.await {
                     Ok(document) => {
                         run.receive(&document);
                         backoff = Backoff::limited();
@@ -80,8 +80,8 @@ struct Withdrawal<'a> {
 
 impl Drop for Withdrawal<'_> {
     fn drop(&mut self) {
-        let told = self.run.talk().withdraw(&self.key);
-        if told {
+        let withdrawn = self.run.talk().withdraw(&self.key);
+        if withdrawn {
             self.run.save();
         }
     }

@@ -273,21 +273,21 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         struct CompleteResult {
             completion: Completion,
         }
-        let asked: Complete<'_> = params.read()?;
+        let request: Complete<'_> = params.read()?;
         let tables = self.store.tables();
-        let found = completers(&tables, &asked.reference);
+        let found = completers(&tables, &request.reference);
         let found = found.filter(|(_, scopes, _)| !self.is_hidden(&parts.extensions, scopes));
         let Some((item, _, completers)) = found else {
-            let (Reference::Prompt { name } | Reference::Resource { uri: name }) = &asked.reference;
+            let (Reference::Prompt { name } | Reference::Resource { uri: name }) = &request.reference;
             return Err(ErrorObject::invalid_params(format!("Nothing to complete: {}", bounded(name))));
         };
-        let Argument { name, value } = asked.argument;
+        let Argument { name, value } = request.argument;
         let Some(run) = completers.get(&*name).cloned() else {
             return write(&CompleteResult { completion: Completion::default() });
         };
         let context = context.of(item);
         drop(tables);
-        let known = asked.context.and_then(|context| context.arguments).unwrap_or_default();
+        let known = request.context.and_then(|context| context.arguments).unwrap_or_default();
         let mut pairs: Vec<(String, String)> =
             known.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         pairs.retain(|(known, _)| *known != name);

@@ -63,7 +63,7 @@ pub async fn announcements_are_delivered_once(backend: &dyn Backend, nodes: Node
     let deaf = t.a.engine.deliver(deliver(&t.a, session, (0, before), 0, &["x"])).await;
     t.same(t.ok(deaf, "deliver").up_to, before, "what a session is due that never listened");
     let reader = t.ok(t.b.attach(session, STANDALONE, None).await, "attach");
-    t.same((reader.told, reader.newest, reader.revision), (before, before, 0), "where a new reader begins");
+    t.same((reader.delivered, reader.newest, reader.revision), (before, before, 0), "where a new reader begins");
     let number = t.ok(t.a.engine.announce("tools", 2).await, "announce");
     for (node, text) in [(&t.b, "tools"), (&t.a, "again"), (&t.b, "once more")] {
         let told = node.engine.deliver(deliver(node, session, (before, number), 0, &[text, "b"])).await;
@@ -81,7 +81,7 @@ pub async fn announcements_are_delivered_once(backend: &dyn Backend, nodes: Node
     let told = t.a.engine.deliver(deliver(&t.a, session, (next, last), 0, &["tools"])).await;
     t.same(t.ok(told, "deliver while no reader is attached").up_to, last, "the position of the session");
     let reader = t.ok(t.a.attach(session, STANDALONE, None).await, "attach");
-    t.same((reader.told, reader.newest), (last, last), "where a returning reader begins");
+    t.same((reader.delivered, reader.newest), (last, last), "where a returning reader begins");
     let page = t.ok(t.a.read(session, STANDALONE, reader, reader.after, usize::MAX).await, "read");
     t.same(page.events, stored(3, &["tools"]), "what it missed");
 }
@@ -100,7 +100,7 @@ pub async fn a_delivery_knows_what_the_session_wants(backend: &dyn Backend, node
     t.same(t.ok(t.b.engine.load(session, None).await, "load").revision, 0, "the revision");
     store("mcp.x", 0).await;
     store("mcp.x", 1).await;
-    let late = t.b.engine.deliver(deliver(&t.b, session, (reader.told, number), 1, &["old"])).await;
+    let late = t.b.engine.deliver(deliver(&t.b, session, (reader.delivered, number), 1, &["old"])).await;
     t.rejected(late, StoreErrorKind::Conflict, "deliver by an older revision");
     t.same(t.ok(t.b.engine.load(session, None).await, "load").revision, 2, "the revision");
     let begun = t.a.engine.begin(crate::store::Begin {
@@ -111,7 +111,7 @@ pub async fn a_delivery_knows_what_the_session_wants(backend: &dyn Backend, node
         unique: true,
     });
     t.same(t.ok(begun.await, "begin").revision, 2, "the revision that a call begins with");
-    let told = t.b.engine.deliver(deliver(&t.b, session, (reader.told, number), 2, &["new"])).await;
+    let told = t.b.engine.deliver(deliver(&t.b, session, (reader.delivered, number), 2, &["new"])).await;
     t.same(t.ok(told, "deliver").up_to, number, "the position of the session");
     let page = t.ok(t.b.read(session, STANDALONE, reader, 0, usize::MAX).await, "read");
     t.same(page.events, stored(1, &["new"]), "what its reader got");

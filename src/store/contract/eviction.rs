@@ -137,7 +137,7 @@ pub async fn all_sessions_keep_so_many_bytes(backend: &dyn Backend, nodes: Nodes
         (session, stream, append.lost)
     };
     let listens = t.session().await;
-    let told = t.ok(t.b.attach(listens, STANDALONE, None).await, "attach").told;
+    let told = t.ok(t.b.attach(listens, STANDALONE, None).await, "attach").delivered;
     let number = t.ok(t.a.engine.announce("x", 1).await, "announce");
     let tell = async || t.a.engine.deliver(deliver(&t.a, listens, (told, number), 0, &[&"z".repeat(2998)])).await;
     let (seen, seen_stream, _) = give().await;
@@ -291,7 +291,7 @@ pub async fn answers_lost_in_vain_are_reported(backend: &dyn Backend, nodes: Nod
     t.same(rejected.map_err(|error| error.answers_lost()).err(), Some(0), "answers lost for nothing");
 
     let listens = t.session().await;
-    let told = t.ok(t.b.attach(listens, STANDALONE, None).await, "attach").told;
+    let told = t.ok(t.b.attach(listens, STANDALONE, None).await, "attach").delivered;
     let number = t.ok(t.a.engine.announce("x", 1).await, "announce");
     let (left, _) = waiting(&t, (None, None), 4_000).await;
     backend.pass(tick).await;

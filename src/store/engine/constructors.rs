@@ -95,7 +95,7 @@ impl Attached {
     /// Makes the result for an engine without announcements: every announcement was received.
     #[must_use]
     pub fn new(generation: u32, after: u64) -> Self {
-        Self { generation, after, told: 0, newest: 0, revision: 0 }
+        Self { generation, after, delivered: 0, newest: 0, revision: 0 }
     }
 }
 

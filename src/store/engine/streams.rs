@@ -199,7 +199,7 @@ pub struct Attached {
     pub after: u64,
     /// For the standalone stream: the announcement that the session has reached. A stream that
     /// never had a reader before counts as having reached all earlier announcements.
-    pub told: u64,
+    pub delivered: u64,
     /// The number of the newest announcement, or of one before it.
     pub newest: u64,
     /// The revision, as in [`Loaded`](super::Loaded).

@@ -307,16 +307,16 @@ mod tests {
             Change::TaskGone { id: task },
             Change::Nodes { below: 18 },
             Change::Announced { topic: "19".into(), number: 20, forgotten: 21 },
-            Change::Told { number: 22 },
+            Change::AnnouncedUpTo { number: 22 },
         ];
         for change in &changes {
             use Change::{Afresh, Announced, Closed, Delivered, Dropped, Ended, Event, Forgotten};
-            use Change::{Nodes, Opened, Session, State, Streams, Task, TaskGone, Told};
+            use Change::{AnnouncedUpTo, Nodes, Opened, Session, State, Streams, Task, TaskGone};
             // Add a new kind to the list above, too.
             match change {
                 Afresh | Session { .. } | Streams { .. } | Opened { .. } | Event { .. } | Dropped { .. } => {}
                 Closed { .. } | Delivered { .. } | Forgotten { .. } | State { .. } | Ended | Task { .. } => {}
-                TaskGone { .. } | Nodes { .. } | Announced { .. } | Told { .. } => {}
+                TaskGone { .. } | Nodes { .. } | Announced { .. } | AnnouncedUpTo { .. } => {}
             }
         }
         let frame = Frame { number: 1, settled: 2, first: 3, session: Some(id), changes };

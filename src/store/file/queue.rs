@@ -183,8 +183,8 @@ impl Journal for Arc<Queue> {
         // If one of these is lost, a reader receives something twice, or a number stays unused.
         // Changes that depend on one of them follow it in the journal.
         let is_minor = |change: &Change| {
-            use Change::{Delivered, Nodes, Streams, Told};
-            matches!(change, Delivered { .. } | Streams { .. } | Nodes { .. } | Told { .. })
+            use Change::{AnnouncedUpTo, Delivered, Nodes, Streams};
+            matches!(change, Delivered { .. } | Streams { .. } | Nodes { .. } | AnnouncedUpTo { .. })
         };
         let counts = !changes.iter().all(is_minor);
         let weight = FRAME + journal::weight(&changes);

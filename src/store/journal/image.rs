@@ -44,7 +44,7 @@ pub(in crate::store) struct SessionImage {
     pub(in crate::store) streams: BTreeMap<StreamNo, LogImage>,
     pub(in crate::store) state: HashMap<Box<str>, (RawJson, u64)>,
     /// The newest announcement that was delivered to the session.
-    pub(in crate::store) told: u64,
+    pub(in crate::store) delivered: u64,
 }
 
 #[derive(Debug, Default)]
@@ -103,7 +103,7 @@ impl Image {
         let Ok(info) = serde_json::from_str::<SessionInfo>(info) else { return false };
         self.latest = self.latest.max(opened);
         let (streams, state) = (BTreeMap::new(), HashMap::new());
-        let session = SessionImage { info: Arc::new(info), epoch, opened, below: 1, streams, state, told: 0 };
+        let session = SessionImage { info: Arc::new(info), epoch, opened, below: 1, streams, state, delivered: 0 };
         self.sessions.insert(id, session);
         true
     }
@@ -126,7 +126,7 @@ impl SessionImage {
     fn apply(&mut self, change: Change) -> bool {
         match change {
             Change::Streams { below } => self.below = self.below.max(below),
-            Change::Told { number } => self.told = number,
+            Change::AnnouncedUpTo { number } => self.delivered = number,
             Change::State { key, value, version } => {
                 let Ok(value) = RawJson::parse(value) else { return false };
                 self.state.insert(key, (value, version));

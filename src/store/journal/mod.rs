@@ -94,7 +94,7 @@ pub(in crate::store) enum Change {
         forgotten: u64,
     },
     /// Announcements up to this one were delivered to the session.
-    Told {
+    AnnouncedUpTo {
         number: u64,
     },
 }

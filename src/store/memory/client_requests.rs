@@ -38,8 +38,8 @@ impl ClientRequests {
 
     /// Opens requests that were appended to a stream. A request that is open already stays
     /// unchanged.
-    pub(super) fn open(&mut self, asked: impl IntoIterator<Item = (Box<str>, u64)>, stream: StreamNo, node: NodeId) {
-        for (id, seq) in asked {
+    pub(super) fn open(&mut self, requests: impl IntoIterator<Item = (Box<str>, u64)>, stream: StreamNo, node: NodeId) {
+        for (id, seq) in requests {
             if self.position(&id).is_none() {
                 self.0.push(Row { id, place: Position { stream, seq }, node, answer: None });
             }

@@ -57,7 +57,7 @@ pub(super) struct Record<M = ()> {
     streams: Streams,
     client_requests: ClientRequests,
     /// The announcement that it has reached.
-    told: u64,
+    delivered: u64,
     /// Created when it is first written. Boxed, because most sessions have none.
     state: Option<Box<State>>,
 }
@@ -97,7 +97,7 @@ impl<M: Default> Record<M> {
             calls: Vec::new(),
             streams: Streams::default(),
             client_requests: ClientRequests::default(),
-            told: 0,
+            delivered: 0,
             state: None,
         }
     }
@@ -195,7 +195,7 @@ impl<M> Record<M> {
             return fail(StoreErrorKind::Fenced);
         }
         let at = self.open(stream, notes)?;
-        let asked: Vec<_> = append
+        let requests: Vec<_> = append
             .events
             .iter()
             .zip(0..)
@@ -205,7 +205,7 @@ impl<M> Record<M> {
         let on_stream = &mut OnStream(stream, notes);
         let mut appended = self.streams.change(at, |log| log.append(append, bounds(policy), now, on_stream))?;
         if is_new {
-            self.client_requests.open(asked, stream, node);
+            self.client_requests.open(requests, stream, node);
         }
         appended.cancelled = self.calls.iter().any(|row| row.cancelled && row.stream == stream);
         if close {
@@ -231,10 +231,10 @@ impl<M> Record<M> {
         if log.holder().is_none() && matches!(event.kind, EventKind::Request(_)) {
             return (Appended { read: false, unread: log.unread(), dropped: 1, lost: 0, cancelled: false }, None);
         }
-        let asked = ClientRequests::in_event(&event, log.next());
+        let requests = ClientRequests::in_event(&event, log.next());
         let on_stream = &mut OnStream(STANDALONE, notes);
         let mut appended = self.streams.change(at, |log| log.publish(event, bounds(policy), on_stream));
-        self.client_requests.open(asked, STANDALONE, node);
+        self.client_requests.open(requests, STANDALONE, node);
         let wake = self.wake_reader(STANDALONE, at);
         self.shrink(policy, STANDALONE, &mut appended, notes);
         (appended, wake)
@@ -248,8 +248,8 @@ impl<M> Record<M> {
     /// Returns `true` if a delivery would add its events to the standalone stream.
     pub(super) fn stores(&self, deliver: &Deliver) -> bool {
         self.has_standalone()
-            && self.told == deliver.after
-            && deliver.up_to > self.told
+            && self.delivered == deliver.after
+            && deliver.up_to > self.delivered
             && self.revision() == deliver.revision
     }
 
@@ -262,8 +262,8 @@ impl<M> Record<M> {
         let Deliver { after, up_to, revision, events, .. } = deliver;
         let reached = |up_to| Delivered { up_to, lost: 0 };
         let Ok(at) = self.position(STANDALONE) else { return Ok((reached(up_to), None)) };
-        if self.told != after || up_to <= self.told {
-            return Ok((reached(self.told), None));
+        if self.delivered != after || up_to <= self.delivered {
+            return Ok((reached(self.delivered), None));
         }
         if self.revision() != revision {
             return fail(StoreErrorKind::Conflict);
@@ -283,8 +283,8 @@ impl<M> Record<M> {
     }
 
     fn set_told(&mut self, number: u64, notes: &mut impl Notes) {
-        self.told = number;
-        notes.note(|| Change::Told { number });
+        self.delivered = number;
+        notes.note(|| Change::AnnouncedUpTo { number });
     }
 
     fn wake_reader(&self, stream: StreamNo, at: usize) -> Wake {

@@ -317,8 +317,8 @@ impl StreamStore for RedisEngine {
             let taking = Arc::clone(&inner);
             let (mut reply, owed) = inner.to_the_end(async move { taking.take_or(&call, back).await }).await?;
             owed.settle();
-            let (generation, after, told) = (reply.number()?, reply.number()?, reply.number()?);
-            Ok(Attached { generation, after, told, newest: reply.number()?, revision: reply.number()? })
+            let (generation, after, delivered) = (reply.number()?, reply.number()?, reply.number()?);
+            Ok(Attached { generation, after, delivered, newest: reply.number()?, revision: reply.number()? })
         })
     }
 

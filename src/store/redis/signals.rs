@@ -101,7 +101,7 @@ impl Signals {
     /// Passes on a signal for every node, except the sender of a session update.
     pub(super) fn receive_broadcast(&self, pseudonyms: &Pseudonyms, said: &[u8]) {
         let (by, signal) = match said.strip_prefix(b"M").and_then(split_node) {
-            Some((node, told)) => (Some(node), read_update(pseudonyms, told)),
+            Some((node, text)) => (Some(node), read_update(pseudonyms, text)),
             None => (None, read(pseudonyms, said)),
         };
         if let Some(signal) = signal {
@@ -121,8 +121,8 @@ fn split_node(text: &[u8]) -> Option<(NodeId, &[u8])> {
 }
 
 /// Reads a session update, which a node sends to the others.
-fn read_update(pseudonyms: &Pseudonyms, told: &[u8]) -> Option<Signal> {
-    let (name, update) = told.split_at_checked(NAME)?;
+fn read_update(pseudonyms: &Pseudonyms, text: &[u8]) -> Option<Signal> {
+    let (name, update) = text.split_at_checked(NAME)?;
     let session = pseudonyms.session_of(name)?;
     let update = match str::from_utf8(update).ok()?.strip_prefix(' ')? {
         "state" => SessionUpdate::State,
@@ -212,8 +212,8 @@ mod tests {
         assert_eq!(said("L", " 0 2 "), Some(Signal::Detach { session, stream: 0, generation: 2, retry: None }));
         assert_eq!(said("E", " idle"), Some(Signal::Ended { session, reason: EndReason::Idle }));
         for update in [SessionUpdate::State, SessionUpdate::Listens { generation: 7 }] {
-            let told = read_update(&pseudonyms, format!("{name} {}", update_text(update)).as_bytes());
-            assert_eq!(told, Some(Signal::Update { session, update }));
+            let text = read_update(&pseudonyms, format!("{name} {}", update_text(update)).as_bytes());
+            assert_eq!(text, Some(Signal::Update { session, update }));
         }
         let topic = Some(Signal::Topic { topic: "file:///é {x}".into(), number: 12 });
         assert_eq!(read(&pseudonyms, "N12 file:///é {x}".as_bytes()), topic);

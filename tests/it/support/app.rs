@@ -13,7 +13,7 @@ use tower::ServiceExt;
 
 use super::engine::{FarEngine, Pace};
 use super::logs;
-use super::sse::Sse;
+use super::sse::{Event, Sse};
 use super::tools::{Probe, server};
 
 /// Builds the test server with the default settings.
@@ -233,6 +233,29 @@ impl Client {
     /// Resumes a stream after the event with this id.
     pub(crate) async fn resume(&self, last_event: &str) -> Reply {
         self.app.send(self.request(Method::GET).header("last-event-id", last_event)).await
+    }
+
+    /// Makes a call of `progress`, drops its stream after its first event and `cut` messages, and
+    /// resumes it from another client. Returns all messages but the first event.
+    pub(crate) async fn call_cut_after(
+        &self,
+        cut: usize,
+        arguments: Value,
+        resumes: &Self,
+        away: Duration,
+    ) -> Vec<Event> {
+        let mut stream = self.call(1, "progress", arguments).await.sse();
+        let mut last = stream.next().await.unwrap().id().to_owned();
+        let mut seen = Vec::new();
+        for _ in 0..cut {
+            let event = stream.message().await.unwrap();
+            event.id().clone_into(&mut last);
+            seen.push(event);
+        }
+        drop(stream);
+        tokio::time::sleep(away).await;
+        seen.extend(resumes.resume(&last).await.sse().rest().await);
+        seen
     }
 
     pub(crate) async fn delete(&self) -> Reply {

@@ -17,7 +17,7 @@ fn missed_announcements_survive_crashes() {
         engine.create(create).await.unwrap();
         engine.announce("before", 1).await.unwrap();
         let reader = attach(&engine, node, session).await;
-        assert_eq!((reader.told, reader.newest), (1, 1));
+        assert_eq!((reader.delivered, reader.newest), (1, 1));
         engine.detach(session, STANDALONE, reader.generation).await.unwrap();
         for (id, topic) in [(2, "a"), (3, "b"), (4, "a")] {
             engine.announce(topic, id).await.unwrap();
@@ -36,8 +36,8 @@ fn missed_announcements_survive_crashes() {
             (engine, node) = open(copy.path());
             folder = copy;
             let reader = attach(&engine, node, session).await;
-            assert_eq!((reader.told, reader.newest), (3, 4 + u64::from(renewed)));
-            let missed = engine.announced(reader.told, &["a", "b"]).await.unwrap();
+            assert_eq!((reader.delivered, reader.newest), (3, 4 + u64::from(renewed)));
+            let missed = engine.announced(reader.delivered, &["a", "b"]).await.unwrap();
             assert_eq!((missed.topics, missed.complete), (vec![(4, "a".into())], true));
         }
     });

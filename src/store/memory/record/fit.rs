@@ -46,7 +46,7 @@ impl<M> Record<M> {
     /// releases all. Returns the number of responses that were lost.
     pub(in crate::store::memory) fn give_up(&mut self, class: Class, wanted: usize, notes: &mut impl Notes) -> usize {
         let rest = self.bytes().saturating_sub(wanted);
-        let mut told = Appended { read: false, unread: 0, dropped: 0, lost: 0, cancelled: false };
+        let mut sums = Appended { read: false, unread: 0, dropped: 0, lost: 0, cancelled: false };
         // The standalone stream never finishes, so no finished stream is spared.
         let none = STANDALONE;
         loop {
@@ -55,11 +55,11 @@ impl<M> Record<M> {
                 // It may have been read since the list of sessions was made.
                 _ if self.free_given(usize::MAX, notes) || self.forget_read(none, notes) => true,
                 Class::Given => false,
-                Class::Unread => excess > 0 && self.free_unread(excess, none, &mut told, notes),
-                Class::Answers => excess > 0 && self.forget_unread(none, &mut told, notes),
+                Class::Unread => excess > 0 && self.free_unread(excess, none, &mut sums, notes),
+                Class::Answers => excess > 0 && self.forget_unread(none, &mut sums, notes),
             };
             if !gave {
-                return told.lost;
+                return sums.lost;
             }
         }
     }

@@ -25,14 +25,14 @@ impl<M: Default> Record<M> {
         now: Tick,
         away: Duration,
     ) -> Self {
-        let SessionImage { info, epoch, opened, below, streams, state, told } = image;
+        let SessionImage { info, epoch, opened, below, streams, state, delivered: told } = image;
         let mut record = Self::empty(Create { info, epoch }, usage, opened, now);
         // A client that has only sent `notifications/initialized` left nothing in the journal.
         record.used = below > STANDALONE + 1 || !streams.is_empty() || !state.is_empty();
         if below > STANDALONE + 1 {
             record.next_stream = given_out(below - 1);
         }
-        record.told = told;
+        record.delivered = told;
         record.state = (!state.is_empty()).then(|| Box::new(State::restored(state)));
         let mut logs: Vec<_> = streams.into_iter().collect();
         // The stream that was closed first is forgotten first.
@@ -71,8 +71,8 @@ impl<M> Record<M> {
         if let Some(last) = self.next_stream.checked_sub(1).filter(|last| *last > STANDALONE) {
             notes.note(|| Change::Streams { below: given_out(last) });
         }
-        if self.told > 0 {
-            notes.note(|| Change::Told { number: self.told });
+        if self.delivered > 0 {
+            notes.note(|| Change::AnnouncedUpTo { number: self.delivered });
         }
         for (stream, log) in self.streams.iter() {
             let delivered = log.delivered();

@@ -49,8 +49,8 @@ impl<M> Record<M> {
             // The replaced client may still be alive, so it must wait before it reconnects.
             (old.node, self.detached(attach.stream, old.generation, Some(TAKEN_OVER_RETRY)))
         });
-        let (generation, told, revision) = (holder.generation, self.told, self.revision());
-        Ok((Attached { generation, after, told, newest, revision }, wake))
+        let (generation, delivered, revision) = (holder.generation, self.delivered, self.revision());
+        Ok((Attached { generation, after, delivered, newest, revision }, wake))
     }
 
     pub(in crate::store::memory) fn read_after(

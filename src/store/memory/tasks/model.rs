@@ -51,9 +51,9 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 
 /// A signal handler that records the tasks of its signals.
 #[derive(Debug, Default)]
-struct Heard(Mutex<Vec<TaskId>>);
+struct Recorder(Mutex<Vec<TaskId>>);
 
-impl SignalHandler for Heard {
+impl SignalHandler for Recorder {
     fn signal(&self, signal: Signal) {
         if let Signal::Task { task } = signal {
             self.0.lock().unwrap().push(task);
@@ -64,7 +64,7 @@ impl SignalHandler for Heard {
 /// The simplest model of the tasks: a list of those that exist, and one of all that ever existed.
 struct Model {
     engine: MemoryEngine,
-    received: Arc<Heard>,
+    received: Arc<Recorder>,
     here: NodeId,
     elsewhere: NodeId,
     principals: [Principal; 2],
@@ -74,7 +74,7 @@ struct Model {
     tasks: Vec<Task>,
     ever: Vec<(TaskId, Option<usize>)>,
     /// The tasks whose signals must have arrived.
-    told: Vec<TaskId>,
+    signalled: Vec<TaskId>,
 }
 
 struct Task {
@@ -112,20 +112,20 @@ fn bytes<'a>(tasks: impl IntoIterator<Item = &'a Task>) -> usize {
 impl Model {
     fn new() -> Self {
         let engine = MemoryEngine::new();
-        let heard = Arc::new(Heard::default());
-        let here = engine.join(Arc::clone(&heard) as _, bounds());
-        let elsewhere = engine.join(Arc::new(Heard::default()), bounds());
+        let recorder = Arc::new(Recorder::default());
+        let here = engine.join(Arc::clone(&recorder) as _, bounds());
+        let elsewhere = engine.join(Arc::new(Recorder::default()), bounds());
         let principals = ["first", "second"].map(Principal::new);
         Self {
             engine,
-            received: heard,
+            received: recorder,
             here,
             elsewhere,
             principals,
             seconds: 0,
             tasks: vec![],
             ever: vec![],
-            told: vec![],
+            signalled: vec![],
         }
     }
 
@@ -137,12 +137,12 @@ impl Model {
     fn expire(&mut self) {
         let seconds = self.seconds;
         for task in self.tasks.extract_if(.., |task| task.ends.is_some_and(|ends| ends <= seconds)) {
-            self.told.push(task.id);
+            self.signalled.push(task.id);
         }
     }
 
     fn forget(&mut self, at: usize) {
-        self.told.push(self.tasks.remove(at).id);
+        self.signalled.push(self.tasks.remove(at).id);
     }
 
     fn running(&self, owner: Option<usize>) -> impl Iterator<Item = &Task> {
@@ -225,7 +225,7 @@ impl Model {
                 assert!(self.tasks[0].rests(), "what runs made room");
                 self.forget(0);
             }
-            self.told.push(id);
+            self.signalled.push(id);
             (task.size, task.version, task.done) = (size, task.version + 1, done);
             task.orphaned &= !done;
             let behind = |other: &Task| match (task.orphaned, task.done) {
@@ -242,10 +242,10 @@ impl Model {
         self.expire();
         for task in self.tasks.iter_mut().filter(|task| task.node == self.elsewhere && !task.done) {
             task.orphaned = true;
-            self.told.push(task.id);
+            self.signalled.push(task.id);
         }
         self.tasks.sort_by_key(|task| (!task.orphaned, task.orphaned.then_some(task.id)));
-        self.elsewhere = self.engine.join(Arc::new(Heard::default()), bounds());
+        self.elsewhere = self.engine.join(Arc::new(Recorder::default()), bounds());
     }
 
     async fn step(&mut self, op: Op) {
@@ -296,11 +296,11 @@ impl Model {
             assert_eq!(now(self.engine.load_task(*id, stranger)), Err(StoreErrorKind::NotFound));
         }
         assert!(self.engine.shared.tasks.lock().unwrap().is_whole());
-        let mut heard = take(&mut *self.received.0.lock().unwrap());
-        let mut told = take(&mut self.told);
-        heard.sort_unstable();
-        told.sort_unstable();
-        assert_eq!(heard, told, "the bells that rang");
+        let mut received = take(&mut *self.received.0.lock().unwrap());
+        let mut signalled = take(&mut self.signalled);
+        received.sort_unstable();
+        signalled.sort_unstable();
+        assert_eq!(received, signalled, "the signals that were received");
     }
 
     /// Evicts tasks without an end by tasks that have one, which then expire.
