@@ -1,4 +1,4 @@
-//! The laws of the house: which room may know which, how large a room may be, what is made where.
+//! The laws of the sources: which module may import which, how large a file may be, what is made where.
 //! They are read from the sources, so that a change that breaks one has to change it here.
 
 mod circles;
@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use self::circles::CIRCLES;
 use self::imports::Imports;
 
-/// Each room of `src` and the rooms it may import; data flows from the edge inwards.
-const ROOMS: &[(&str, &[&str])] = &[
+/// Each module of `src` and the modules it may import; data flows from the edge inwards.
+const MODULES: &[(&str, &[&str])] = &[
     ("auth", &["clock", "encode", "error", "identity", "message"]),
     ("clock", &[]),
     ("cors", &["header"]),
@@ -86,8 +86,8 @@ fn sources() -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The room a file belongs to: its folder or its own name right below `src`.
-fn room(path: &Path) -> String {
+/// The module a file belongs to: its folder or its own name right below `src`.
+fn module(path: &Path) -> String {
     let below = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
     below.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned()
 }
@@ -148,17 +148,18 @@ fn only_test_code_is_left_out() {
 fn modules_import_only_listed_modules() {
     let mut broken = Vec::new();
     for (path, text) in sources() {
-        let room = room(&path);
-        if room == "lib" {
+        let module = module(&path);
+        if module == "lib" {
             continue;
         }
-        let row = ROOMS.iter().find(|(name, _)| *name == room).unwrap_or_else(|| panic!("room {room} has no row"));
+        let row =
+            MODULES.iter().find(|(name, _)| *name == module).unwrap_or_else(|| panic!("module {module} has no row"));
         for (line, code) in code(&text) {
             for import in code.split("crate::").skip(1) {
                 let name: String = import.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
-                let known = ROOMS.iter().any(|(room, _)| *room == name);
-                if known && name != room && !row.1.contains(&&*name) {
-                    broken.push(format!("{}:{line}: {room} imports {name}", path.display()));
+                let known = MODULES.iter().any(|(module, _)| *module == name);
+                if known && name != module && !row.1.contains(&&*name) {
+                    broken.push(format!("{}:{line}: {module} imports {name}", path.display()));
                 }
             }
         }
@@ -242,7 +243,7 @@ fn files_and_functions_stay_small() {
 
 #[test]
 fn listed_items_are_made_in_one_module() {
-    // What, and the rooms that may name it.
+    // What, and the modules that may name it.
     let laws: [(&str, &[&str]); 5] = [
         ("Response::new(", &["encode"]),
         ("Response::builder(", &["encode"]),
@@ -252,10 +253,10 @@ fn listed_items_are_made_in_one_module() {
     ];
     let mut broken = Vec::new();
     for (path, text) in sources() {
-        let room = room(&path);
+        let module = module(&path);
         for (line, code) in code(&text) {
-            for (what, rooms) in laws {
-                if code.contains(what) && !rooms.contains(&&*room) {
+            for (what, modules) in laws {
+                if code.contains(what) && !modules.contains(&&*module) {
                     broken.push(format!("{}:{line}: {what}..", path.display()));
                 }
             }

@@ -112,8 +112,8 @@ end
 
 -- Returns the reply to this operation if it ran before and its reply was lost.
 local function earlier_reply()
-  local told = TOKEN ~= '' and call('GET', P .. 'r:' .. TOKEN)
-  return told and cmsgpack.unpack(told)
+  local packed = TOKEN ~= '' and call('GET', P .. 'r:' .. TOKEN)
+  return packed and cmsgpack.unpack(packed)
 end
 
 -- Marks an operation as undone. It may still be on its way, and must have no effect when it
